@@ -1,5 +1,7 @@
 package decode
 
+import "encoding/binary"
+
 // EtherTypes that are decoded further.
 const (
 	etherIPv4     = 0x0800
@@ -34,6 +36,7 @@ func (w *walk) ethernet() layer {
 		return w.short()
 	}
 	w.next = be16(b[12:])
+	w.f.Carrier = mix(w.f.Carrier ^ binary.BigEndian.Uint64(b) ^ uint64(be32(b[8:]))*hashA)
 	w.data = b[14:]
 	w.wire -= 14
 	if w.next == etherIPv4 { // most packets
@@ -131,6 +134,7 @@ func (w *walk) snap() layer {
 	if len(b) < 5 {
 		return w.short()
 	}
+	w.f.Carrier = mix(w.f.Carrier ^ hashB)
 	oui, pid := uint32(b[0])<<16|uint32(b[1])<<8|uint32(b[2]), be16(b[3:])
 	w.skip(5)
 	switch oui {

@@ -264,6 +264,10 @@ type Frame struct {
 	// if that is known.
 	Payload []byte
 
+	// Carrier is a hash of what of a packet's way is not in Network: the addresses of Ethernet, SNAP, IPv6 options, and the kinds
+	// of the TCP options that a connection has in each segment or in none.
+	Carrier uint64
+
 	FragNos []int64 // packets of all fragments, ascending, on the frame that completed them
 	Pieces  Pieces  // their sizes and times; zero unless the packet was reassembled
 

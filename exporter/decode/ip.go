@@ -153,6 +153,9 @@ func (w *walk) ext6() layer {
 			return w.payload()
 		}
 		w.ext++
+		if w.next != protoFragment {
+			w.f.Carrier = mix(w.f.Carrier ^ uint64(w.next)*hashC)
+		}
 		switch w.next {
 		case protoFragment:
 			return w.fragment6()

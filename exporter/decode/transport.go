@@ -54,6 +54,7 @@ func (w *walk) tcp() layer {
 		o := b[tcpHeader:off]
 		if len(o) == 12 && be32(o) == 0x0101080a { // two NOPs and a timestamp: most segments
 			f.HasTS, f.TSVal, f.TSEcr = true, be32(o[4:]), be32(o[8:])
+			f.Carrier += optionBit(8)
 		} else {
 			w.tcpOptions(o, false)
 		}
@@ -101,6 +102,7 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 		n := int(o[1])
 		v := o[2:n]
 		o = o[n:]
+		f.Carrier += optionBit(kind)
 		switch {
 		case kind == 2 && len(v) == 2:
 			f.MSS = be16(v)
@@ -123,6 +125,15 @@ func (w *walk) tcpOptions(o []byte, cut bool) {
 			f.Problems |= BadOptions
 		}
 	}
+}
+
+// optionBit is what an option adds to Frame.Carrier: nothing if only some segments of a connection have it.
+func optionBit(kind byte) uint64 {
+	switch kind {
+	case 2, 3, 4, 5, 30, 34: // of SYN; SACK; Multipath TCP; Fast Open
+		return 0
+	}
+	return hashA * (1 + uint64(kind))
 }
 
 // mapping is the difference of the data sequence number and the subflow sequence number in a DSS option of Multipath TCP,

@@ -50,6 +50,7 @@ type Conn struct {
 	beside         bool        // another has its ports
 	wentOn         bool        // after another took its ports
 	unreachable    bool        // an ICMP error says that its SYN was rejected
+	carriers       [2]carriers // by direction
 	multipath      bool        // it agreed on Multipath TCP
 	mappings       *[2]mapping // by direction; nil if no packet had one
 	unsummed       bool        // mixed checksums were reported

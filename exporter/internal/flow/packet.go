@@ -52,6 +52,7 @@ type Packet struct {
 	Problems    decode.Problem
 	VLAN        int32  // -1: none
 	Network     uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing is
+	Carrier     uint64 // hash of the way on which it came, see decode.Frame.Carrier, and of its network
 	Seq, Ack    uint32
 	TSVal       uint32
 	IPID        uint32

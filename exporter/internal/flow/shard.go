@@ -416,6 +416,9 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.ended[0] && c.ended[1] && (why == dissect.EndCapture || why == dissect.EndTimeout) {
 		why = dissect.EndFin // a hole had hidden it until now
 	}
+	if c.stream != nil {
+		s.reportStrange(c)
+	}
 	s.oddMore(c, last)
 	if c.d != nil {
 		seen := why

@@ -11,6 +11,7 @@ import (
 func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 	p.Kind, p.Proto, p.Version, p.Type, p.Code, p.Direction = f.Kind, f.Proto, f.IPVersion, f.Type, f.Code, f.LinkDirection
 	p.Problems, p.L4, p.PDU, p.VLAN, p.Network = f.Problems, f.L4, f.PDU, -1, f.Network(namespace)
+	p.Carrier = f.Carrier + p.Network
 	if f.NVLANs > 0 {
 		p.VLAN = int32(f.VLANs[0])
 	}

@@ -73,6 +73,7 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		brought = s.stream(c, dir, p)
 		c.stamped(dir, p, brought)
 	}
+	s.carried(c, dir, p, brought&stream.New != 0)
 	if c.reset && brought&stream.New != 0 {
 		s.odd(c, f, packetRef(p), "data_after_reset", "new bytes behind a reset that its receiver must take: one of the two is forged or did not arrive", 0)
 	}

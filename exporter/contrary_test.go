@@ -1,0 +1,162 @@
+package exporter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// wired is a segment in a frame of Ethernet.
+type wired struct {
+	server         bool
+	text           string
+	mac            byte   // last byte of the destination's address; 0: its own
+	vlan           uint16 // 0: none
+	snap, gre, hop bool
+	options        []byte
+	repeats        bool   // sent, but not counted: the sender does not know of it
+	acks           uint32 // bytes of the other side that it acknowledges; 0: all that it counted
+}
+
+// wiredFrames are the segments of a connection to port 80, one each 10 ms, with its handshake, over IPv4 or IPv6.
+func wiredFrames(six bool, list []wired) []byte {
+	le, be := binary.LittleEndian, binary.BigEndian
+	var out []byte
+	for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, 1} {
+		out = le.AppendUint32(out, v)
+	}
+	sent := [2]uint32{100, 500}
+	at := uint32(0)
+	put := func(w wired, flags byte) {
+		side := 0
+		if w.server {
+			side = 1
+		}
+		ports := [2]uint16{40000, 80}
+		t := be.AppendUint16(nil, ports[side])
+		t = be.AppendUint16(t, ports[1-side])
+		t = be.AppendUint32(t, sent[side])
+		ack := sent[1-side]
+		if w.acks > 0 {
+			ack = [2]uint32{501, 101}[side] + w.acks
+		}
+		if flags == 2 {
+			ack = 0
+		}
+		t = be.AppendUint32(t, ack)
+		t = append(t, byte(5+len(w.options)/4)<<4, flags, 0x20, 0, 0, 0, 0, 0)
+		t = append(append(t, w.options...), w.text...)
+		p := inIPv4(side, 6, t)
+		kind := []byte{8, 0}
+		if six {
+			p, kind = inIPv6(side, t, w.hop), []byte{0x86, 0xdd}
+		}
+		if w.gre {
+			p = inIPv4(side, 47, append([]byte{0, 0, 8, 0}, p...))
+		}
+		f := []byte{2, 0, 0, 0, 0, byte(2 - side), 2, 0, 0, 0, 0, byte(1 + side)}
+		if w.mac != 0 {
+			f[5] = w.mac
+		}
+		if w.vlan != 0 {
+			f = be.AppendUint16(append(f, 0x81, 0), w.vlan)
+		}
+		if w.snap {
+			f = append(be.AppendUint16(f, uint16(8+len(p))), 0xaa, 0xaa, 3, 0, 0, 0)
+		}
+		f = append(append(f, kind...), p...)
+		at += 10000
+		for _, v := range []uint32{1_700_000_000, at, uint32(len(f)), uint32(len(f))} {
+			out = le.AppendUint32(out, v)
+		}
+		out = append(out, f...)
+		if !w.repeats {
+			sent[side] += uint32(len(w.text))
+		}
+		if flags&2 != 0 {
+			sent[side]++
+		}
+	}
+	put(wired{}, 2)
+	put(wired{server: true}, 0x12)
+	put(wired{}, 0x10)
+	for _, w := range list {
+		put(w, 0x18)
+	}
+	return out
+}
+
+func inIPv4(side int, proto byte, payload []byte) []byte {
+	b := []byte{0x45, 0, 0, 0, 0, 7, 0x40, 0, 64, proto, 0, 0, 10, 0, 0, byte(1 + side), 10, 0, 0, byte(2 - side)}
+	binary.BigEndian.PutUint16(b[2:], uint16(20+len(payload)))
+	sum := uint32(0)
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum>>16+sum))
+	return append(b, payload...)
+}
+
+func inIPv6(side int, payload []byte, hop bool) []byte {
+	next := byte(6)
+	if hop {
+		next, payload = 0, append([]byte{6, 0, 1, 4, 0, 0, 0, 0}, payload...)
+	}
+	b := []byte{0x60, 0, 0, 0, 0, 0, next, 64}
+	binary.BigEndian.PutUint16(b[4:], uint16(len(payload)))
+	for _, n := range []byte{byte(1 + side), byte(2 - side)} {
+		b = append(append(b, 0xfd), append(make([]byte, 14), n)...)
+	}
+	return append(b, payload...)
+}
+
+// TestContrarySegments has a second request that comes another way than the first one. Only if its receiver, which acknowledges
+// the first one, never acknowledges it, it has a mark.
+func TestContrarySegments(t *testing.T) {
+	const request, evil, answer = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	md5 := append([]byte{1, 1, 19, 18}, bytes.Repeat([]byte{7}, 16)...)
+	stamps := []byte{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1}
+	good := []wired{{text: request}, {server: true, text: answer}, {}}
+	after := func(w wired, more ...wired) []wired {
+		w.text = evil
+		return append(append(slices.Clone(good), w), more...)
+	}
+	unheard, heard := wired{server: true, acks: uint32(len(request))}, wired{server: true, text: answer}
+	for _, c := range []struct {
+		name string
+		six  bool
+		list []wired
+		want string
+	}{
+		{"other MAC address", false, after(wired{mac: 0x99}, unheard), "1"},
+		{"VLAN", false, after(wired{vlan: 7}, unheard), "1"},
+		{"SNAP", false, after(wired{snap: true}, unheard), "1"},
+		{"GRE", false, after(wired{gre: true}, unheard), "1"},
+		{"option of TCP", false, after(wired{options: md5}, unheard), "1"},
+		{"time stamps that no other segment has", false, after(wired{options: stamps}, unheard), "1"},
+		{"IPv6 option", true, after(wired{hop: true}, unheard), "1"},
+		{"the same way", false, after(wired{}, unheard), "0"},
+		{"the same way, IPv6", true, after(wired{}, unheard), "0"},
+		{"another MAC address, but acknowledged, as after a failover", false, after(wired{mac: 0x99}, heard), "0"},
+		{"a VLAN, but acknowledged", false, after(wired{vlan: 7}, heard), "0"},
+		{"a failover, and the last segment is on its way", false, after(wired{mac: 0x99}, heard, wired{mac: 0x99, text: request}), "0"},
+		{"SACK is in some segments only", false, after(wired{options: []byte{1, 1, 5, 10, 0, 0, 2, 0, 0, 0, 2, 9}}, unheard), "0"},
+		{"nothing shows what the receiver got", false, slices.DeleteFunc(after(wired{mac: 0x99}), func(w wired) bool { return w.server }), "0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a.pcap")
+			if err := os.WriteFile(path, wiredFrames(c.six, c.list), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(answersOf(t, []string{path}, Options{}, "select count(*) from anomalies where kind = 'contrary_segment' and packet_no = 6"), "")
+			if got != c.want {
+				t.Errorf("%s marks, want %s", got, c.want)
+			}
+		})
+	}
+}
