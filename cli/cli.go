@@ -157,7 +157,7 @@ func (e *env) runs(c *cobra.Command) {
 // page sends the output of a command through a pager if it is text for people that may be
 // longer than a screen.
 func (e *env) page(c *cobra.Command) {
-	paged := []string{"ask", "info", "query", "sql", "show", "schema", "kfl", "help", "follow", "objects"}
+	paged := []string{"ask", "check", "info", "report", "query", "sql", "show", "schema", "kfl", "help", "follow", "objects"}
 	for c.HasParent() && c.Parent().HasParent() {
 		c = c.Parent()
 	}

@@ -102,10 +102,13 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		form, _ := in["format"].(string)
 		drawn := !asJSON && form != "" && form != "json"
 		var answer any
-		if asYAML || drawn {
+		switch {
+		case asYAML || drawn:
 			answer, err = q.Ask(ctx, cs, raw)
-		} else {
+		case asJSON:
 			answer, err = tools.Page(ctx, cs, q, raw)
+		default:
+			answer, err = tools.WholePage(ctx, cs, q, raw)
 		}
 		if usage := flagError(err); usage != err {
 			return usage

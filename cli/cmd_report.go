@@ -43,10 +43,10 @@ func (e *env) cmdReport() *cobra.Command {
 	var f reportFlags
 	c := &cobra.Command{
 		Use:   "report BUNDLE|CAPTURE... -o FILE.html|.pdf|.xlsx",
-		Short: "Write a report about a bundle: an incident, access, egress, personal data, TLS",
+		Short: "Write a report about a bundle: an incident, security, access, egress, personal data, TLS",
 		Long: `Write a report about one or more bundles. The template decides which sections it has: overview,
-incident, access, accesses, card-accesses, egress, pii, tls, vendor, architecture, performance, or a
-YAML file of your own. The ending of the output's name is its format: ` + endings() + `.
+incident, security, access, accesses, card-accesses, egress, pii, tls, vendor, architecture,
+performance, or a YAML file of your own. The ending of the output's name is its format: ` + endings() + `.
 
 The first page says what happened, to whom, since when, how certain that is, and what was not
 recorded. Every statement, figure and table cites the calls, packets and queries behind it, and the figures are

@@ -110,7 +110,7 @@ func packedEdits(form string, once, sub func(old, now string) func([]byte) []byt
 			{"a formula", "1+1", in(sub(`(<c r="A2" [^>]*>)<v>`, "$1<f>1+1</f><v>"))},
 			{"a removed row", "missing", in(sub(`<row r="2".*?</row>`, ""))},
 			{"a hidden row", "part xl/worksheets", in(once(`<row r="2"`, `<row r="2" hidden="1"`))},
-			{"a renamed sheet", "Found", in(once(`name="Findings, worst first"`, `name="Found"`))},
+			{"a renamed sheet", "Found", in(once(`name="Findings by cause, worst first"`, `name="Found"`))},
 			{"another colour", "part xl/styles.xml", in(once("</styleSheet>", " </styleSheet>"))},
 			{"the data alone", "", in(once("&#34;schema&#34;:2", "&#34;schema&#34;:2 "))},
 			{"the data removed", "no data", in(sub(`json:[^<]*`, ""))},

@@ -77,6 +77,9 @@ func (k *Check) origin(b *value.Basis, release string) {
 		k.Notes = append(k.Notes, fmt.Sprintf("the report says that release %s of pcapsule wrote it; this is release %s", words(b.Release), words(release)))
 	}
 	text, err := templates.Builtin(b.Name)
+	if own := (&templates.Template{Text: b.Template}); !own.Builtin() {
+		k.Notes = append(k.Notes, fmt.Sprintf("the template %s is its author's own: words in quotation marks “…” and after “Author:” are the author's, and that they are unchanged does not make them true", words(b.Name)))
+	}
 	file := strings.HasSuffix(b.Name, ".yaml") || strings.HasSuffix(b.Name, ".yml")
 	if err == nil && string(text) != b.Template || err != nil && !file {
 		k.Notes = append(k.Notes, fmt.Sprintf("the template of the report is called %s, but this release has another one or none of this name", words(b.Name)))

@@ -93,7 +93,7 @@ func ordered(d *json.Decoder) (any, error) {
 // few lines.
 func framing(name string) bool {
 	switch name {
-	case "answer", "coverage", "matched", "truncated", "next_cursor", "now", "verified", "notes":
+	case "answer", "coverage", "searched", "matched", "truncated", "next_cursor", "now", "verified", "notes":
 		return true
 	}
 	return false
@@ -107,7 +107,12 @@ func callID(s string) bool {
 // verdict says first that nothing matches, and reports whether that is so.
 func (p *page) verdict(top object) bool {
 	coverage, _ := top.get("coverage").(object)
+	searched, _ := top.get("searched").(string)
 	switch {
+	case searched != "": // it says whether something was found
+		p.wrap(p.value("searched", searched), 0, 2)
+		p.space()
+		return false
 	case top.get("matched") == "not_recorded":
 		p.line("No packets were recorded in that time range.")
 	case top.get("matched") != "nothing_matched":

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -20,7 +21,7 @@ type page struct {
 }
 
 // sentences are members with text of our own, so times in them may be shortened.
-var sentences = map[string]bool{"summary": true, "verdict": true, "words": true, "what": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
+var sentences = map[string]bool{"summary": true, "verdict": true, "words": true, "what": true, "searched": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
 
 // maxText is the maximum length of one captured text, in characters.
 const maxText = 400
@@ -106,6 +107,11 @@ func (p *page) answer(top object) {
 		if list, ok := m.value.([]any); ok && (m.name == "summary" || m.name == "verdict") && !objects(list) || framing(m.name) {
 			continue
 		}
+		if m.name == "summary" && top.get("searched") != nil {
+			if m.value = found(m.value); m.value == nil {
+				continue
+			}
+		}
 		rest = append(rest, m)
 	}
 	p.none = len(rest) > 0
@@ -116,6 +122,21 @@ func (p *page) answer(top object) {
 	}
 	p.body(rest, 0)
 	p.frame(top)
+}
+
+// found returns the rows of a summary of analyzers that found something: the others are in the text about the search.
+func found(summary any) any {
+	list, _ := summary.([]any)
+	var out []any
+	for _, row := range list {
+		if o, ok := row.(object); ok && o.get("found") != json.Number("0") {
+			out = append(out, row)
+		}
+	}
+	if out == nil {
+		return nil
+	}
+	return out
 }
 
 // body lays out members: the short ones in a paragraph, then long texts, objects and lists,

@@ -35,6 +35,9 @@ type Question struct {
 	// Rows is the number of rows per list and page if the input has no limit. 0 is DefaultRows.
 	Rows int
 
+	// Long is true if a person who reads the answer wants all rows of its lists, however many.
+	Long bool
+
 	// Keyed is the list that may have any number of rows. Its pages are linked by cursor in the
 	// input and next_cursor in the answer. The first page has all other lists in full.
 	Keyed string

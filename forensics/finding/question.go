@@ -34,6 +34,9 @@ type Out struct {
 	ask.Frame
 	Summary  []Summary `json:"summary" jsonschema:"each analyzer with the number of its findings"`
 	Findings []Finding `json:"findings" jsonschema:"worst first"`
+	Searched string    `json:"searched" jsonschema:"what was looked for, in how much traffic, and what could not be seen"`
+
+	search *search
 }
 
 // Summary is the result of one analyzer.
@@ -105,6 +108,12 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	slices.SortStableFunc(out.Findings, func(a, b Finding) int {
 		return Rank(a.Severity) - Rank(b.Severity)
 	})
+	if len(looks) > 0 {
+		if out.search, err = newSearch(ctx, &in, looks[0], analyzers); err != nil {
+			return nil, err
+		}
+		out.setSearched()
+	}
 	accepted.mark(out, in.narrowed())
 	if len(out.Findings) > asked.Limit {
 		out.Findings, out.Truncated = out.Findings[:asked.Limit], true
@@ -115,13 +124,11 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 
 // gather adds what the analyzers found and what they had nothing to examine of.
 func (o *Out) gather(looks []*Look, keep func(Finding) bool) {
-	var lacks []string
 	for _, l := range looks {
 		kept := slices.DeleteFunc(l.found, func(f Finding) bool { return !keep(f) })
 		s := Summary{Finding: l.name, Title: l.of.Title, Found: len(kept), Cut: l.cut}
 		if len(kept) == 0 && !l.there.any(l.of.Basis.Is) {
 			s.Lacks = l.of.Basis.What
-			lacks = append(lacks, s.Lacks)
 		}
 		for _, f := range kept {
 			if s.Worst == "" || Rank(f.Severity) < Rank(s.Worst) {
@@ -132,10 +139,6 @@ func (o *Out) gather(looks []*Look, keep func(Finding) bool) {
 		o.Findings = append(o.Findings, kept...)
 		o.Notes = append(o.Notes, l.notes...)
 		o.Truncated = o.Truncated || l.more || l.cut
-	}
-	if n := len(lacks); n > 0 && len(o.Findings) == 0 {
-		slices.Sort(lacks)
-		o.Note("%d of %d analyzers had nothing to examine: there are no %s in scope", n, len(looks), strings.Join(slices.Compact(lacks), ", "))
 	}
 }
 
@@ -173,7 +176,7 @@ func Question(analyzers []Analyzer) ask.Question {
 		"Run the analyzers: missing authentication, forwarded tokens, weak TLS, certificates, plaintext credentials, personal data and secrets with masked evidence, deprecated protocols, administrative access, connections that network policies refuse, egress and segmentation against an allow-list, beacons, DNS tunnels and failures, unusual destinations and volumes, coverage gaps.", true,
 		func(ctx context.Context, c *forensics.Case, in In) (*Out, error) { return Run(ctx, c, analyzers, in) }).
 		Allow("severity", severities...).Allow("names", names(analyzers)...)
-	q.Sums = []string{"summary"}
+	q.Sums, q.Long = []string{"summary"}, true
 	return q
 }
 

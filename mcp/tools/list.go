@@ -37,6 +37,8 @@ type Invocation struct {
 	Max  int // bytes of the answer
 	cell int // bytes of one text in it; 0: MaxCell
 
+	whole bool // for a person: no limit of bytes, and all rows of questions whose answers are long
+
 	// Keep returns the whole answer to a question with these arguments, from which pages are cut.
 	// It calls make only if that answer is not kept. Nil: every page makes it.
 	Keep Keeping

@@ -34,9 +34,18 @@ func questionTool(q ask.Question) *Entry {
 }
 
 // Page answers a question as its tool does, with pages of its lists: args may contain a cursor
-// even if the question itself has none, and an answer with more rows has a next_cursor. The size
-// of the answer is not limited. Errors are those of ask.Question.Ask, and forensics.ErrCursor.
+// even if the question itself has none, and an answer with more rows has a next_cursor. Errors are
+// those of ask.Question.Ask, and forensics.ErrCursor.
 func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
+	return (&Invocation{Case: c, Max: math.MaxInt32}).inBounds(ctx, q, args)
+}
+
+// WholePage is Page for a person, who does not pay for each byte: its size is not limited.
+func WholePage(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawMessage) (any, error) {
+	return (&Invocation{Case: c, Max: math.MaxInt32, whole: true}).inBounds(ctx, q, args)
+}
+
+func (s *Invocation) inBounds(ctx context.Context, q ask.Question, args json.RawMessage) (any, error) {
 	var given map[string]any
 	if err := json.Unmarshal(args, &given); err != nil {
 		return nil, err
@@ -44,7 +53,7 @@ func Page(ctx context.Context, c *forensics.Case, q ask.Question, args json.RawM
 	if err := ask.InBounds(q.In, given); err != nil {
 		return nil, err
 	}
-	return (&Invocation{Case: c, Max: math.MaxInt32}).question(ctx, q, args)
+	return s.question(ctx, q, args)
 }
 
 // Input returns the schema of the arguments of Page.
@@ -104,7 +113,11 @@ func (s *Invocation) paging(q ask.Question, args json.RawMessage) (p *paging, in
 		return nil, nil, err
 	}
 	if !p.limited {
-		p.most = min(p.most, AnswerBytes)
+		if !s.whole {
+			p.most = min(p.most, AnswerBytes)
+		} else if q.Long {
+			p.rows = ask.MaxAll
+		}
 		return p, in, nil
 	}
 	if err := json.Unmarshal(limit, &p.rows); err != nil {
@@ -170,7 +183,7 @@ func (s *Invocation) question(ctx context.Context, q ask.Question, args json.Raw
 		set("cursor", p.at.Keyed.After)
 		set("limit", min(MaxRows, max(p.rows, p.at.Keyed.Skip+1)))
 	case limited:
-		set("limit", p.rows)
+		set("limit", min(p.rows, MaxRows))
 	}
 	return s.cutPage(ctx, p, in, func(full json.RawMessage) (any, error) { return answer(ctx, s.Case, full) })
 }

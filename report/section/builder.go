@@ -109,6 +109,7 @@ type builder struct {
 	several     bool // the case has several bundles
 	first, last int64
 	any         bool   // the window has packets
+	authored    bool   // the template is not one of the program
 	whole       bool   // neither window nor filter
 	namespace   string // namespace of most endpoints, which names omit
 
@@ -125,8 +126,9 @@ type builder struct {
 
 // Build makes a report.
 func Build(ctx context.Context, in Input) (*value.Report, error) {
-	t := in.Template
-	b := &builder{ctx: ask.Remember(ctx, in.Case), c: in.Case, in: in, numbers: map[value.Query]int{}, answers: map[string]*asked{}}
+	t, own := authored(in.Template)
+	in.Template = t
+	b := &builder{ctx: ask.Remember(ctx, in.Case), c: in.Case, in: in, authored: own, numbers: map[value.Query]int{}, answers: map[string]*asked{}}
 	b.r = &value.Report{Schema: value.Schema, Kind: t.Title, About: t.About, Basis: in.Basis, Facts: []value.Number{}, Findings: []value.Finding{}, Sections: []value.Section{}, Queries: []value.Query{}}
 	b.bundles()
 	if b.err = b.window(); b.err != nil {

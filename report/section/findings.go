@@ -11,6 +11,8 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
+const maxSearched = 2000 // characters of the text about a search
+
 // whatFound returns the answer of list_findings for the analyzers of all sections of the template,
 // or nil if no section wants findings. It asks once.
 func (b *builder) whatFound(only []string) (*finding.Out, []int) {
@@ -36,9 +38,7 @@ func (b *builder) whatFound(only []string) (*finding.Out, []int) {
 	if b.found == nil || len(only) == 0 {
 		return b.found, b.foundQuery
 	}
-	some := *b.found
-	some.Findings = slices.DeleteFunc(slices.Clone(some.Findings), func(f finding.Finding) bool { return !slices.Contains(only, f.Finding) })
-	return &some, b.foundQuery
+	return b.found.Only(only), b.foundQuery
 }
 
 // analyzers are the analyzers that the sections of the template want, in one list; empty: all.
@@ -82,29 +82,31 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 	if b.err != nil {
 		return s, ""
 	}
-	if len(found.Findings) == 0 {
-		s.Statements = []value.Statement{{ID: p.ID + "-none", Text: b.absent("finding of these analyzers"), Queries: query}}
-	} else {
-		s.Blocks = append(s.Blocks, value.TableBlock(b.findingTable(p, found.Findings, query)))
+	searched := value.Clean(found.Searched, maxSearched)
+	if b.unmatchedFilter() {
+		searched = b.absent("finding")
 	}
+	s.Statements = []value.Statement{{ID: p.ID + "-searched", Text: searched, Queries: query}}
 	if b.r.Blank {
 		return s, "" // nothing was searched
 	}
-	t := &value.Table{ID: p.ID + "-analyzers", Title: "What was searched for", Queries: query, Columns: []value.Column{value.CodeColumn("Analyzer"), value.WideColumn("Searches for"), value.NumberColumn("Found", ""), value.TextColumn("Worst, or why none")}}
+	if len(found.Findings) > 0 {
+		s.Blocks = append(s.Blocks, value.TableBlock(b.findingTable(p, found, query)))
+	}
+	t := &value.Table{ID: p.ID + "-analyzers", Title: "What was found, by analyzer", Queries: query, Columns: []value.Column{value.CodeColumn("Analyzer"), value.WideColumn("Searches for"), value.NumberColumn("Found", ""), value.TextColumn("Worst")}}
 	for _, a := range found.Summary {
-		if len(p.Analyzers) > 0 && !slices.Contains(p.Analyzers, a.Finding) {
+		if a.Found == 0 && !a.Cut {
 			continue
 		}
 		worst := a.Worst
 		if a.Cut {
 			worst = strings.TrimSpace(worst + " (incomplete: out of time or memory)")
 		}
-		if a.Lacks != "" {
-			worst = "nothing to examine: no " + a.Lacks
-		}
 		t.Add(nil, value.WordCell(a.Finding), value.WordCell(a.Title), value.CountCell(int64(a.Found)), value.WordCell(worst))
 	}
-	s.Blocks = append(s.Blocks, value.TableBlock(t))
+	if len(t.Rows) > 0 {
+		s.Blocks = append(s.Blocks, value.TableBlock(t))
+	}
 	if list := b.in.Basis.Allow; len(list) > 0 {
 		const most = 50
 		text := "Allowed outside destinations and pairs of namespaces, as given: " + value.Clean(strings.Join(list[:min(len(list), most)], ", "), most*value.MaxText)
@@ -119,30 +121,61 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 	return s, ""
 }
 
-// findingTable has one row per finding.
-func (b *builder) findingTable(p *templates.Section, list []finding.Finding, query []int) *value.Table {
-	t := &value.Table{ID: p.ID + "-table", Title: "Findings, worst first", Queries: query,
-		Columns: []value.Column{value.TextColumn("Severity"), value.WideColumn("What"), value.NumberColumn("Count", ""), value.MomentColumn("First (UTC)"), value.MomentColumn("Last (UTC)"), value.TextColumn("Confidence"), value.CodeColumn("Id"), value.TextColumn("State")}}
-	most := p.Limit
-	if most == 0 {
-		most = mostFindings
-	}
-	for i := range list {
+// findingTable has one row for each cause: findings of one kind are alike, and a reader needs a few of them.
+func (b *builder) findingTable(p *templates.Section, found *finding.Out, query []int) *value.Table {
+	t := &value.Table{ID: p.ID + "-table", Title: "Findings by cause, worst first", Queries: query,
+		Columns: []value.Column{value.TextColumn("Severity"), value.WideColumn("What"), value.NumberColumn("Count", "calls, connections or places"), value.MomentColumn("First (UTC)"), value.MomentColumn("Last (UTC)"), value.TextColumn("Confidence"), value.CodeColumn("Id"), value.TextColumn("State")}}
+	most := or0(p.Limit, mostFindings)
+	causes := found.Causes()
+	for i, c := range causes {
 		if i == most {
-			t.Note = plural.Count(int64(len(list)-most), "more finding is", "more findings are") + " not listed: run the query to see all."
+			t.Note = plural.Count(int64(len(causes)-most), "more cause is", "more causes are") + " not listed: run the query to see all."
 			break
 		}
-		f := &list[i]
+		f := &c.Findings[0]
 		state := "open"
 		if reason := accepted(f); reason != "" {
 			state = "accepted: " + reason
 		}
-		what := value.Clean(f.What, 3*value.MaxText)
-		if len(f.Evidence) > 0 {
-			what += ". Seen: " + value.Clean(strings.Join(f.Evidence[:min(len(f.Evidence), 2)], "; "), value.MaxText)
-		}
-		t.Add(b.findingCite(f), value.Cell{Text: f.Severity, Bad: f.Severity == finding.High && state == "open"}, value.WordCell(what),
-			value.CountCell(f.Count), value.WordCell(b.moment(f.First)), value.WordCell(b.moment(f.Last)), value.WordCell(f.Confidence), value.WordCell(f.ID), value.WordCell(state))
+		t.Add(b.causeCite(&c), value.Cell{Text: f.Severity, Bad: f.Severity == finding.High && state == "open"}, value.WordCell(causeWords(&c)),
+			value.CountCell(c.Count), value.WordCell(b.moment(c.First)), value.WordCell(b.moment(c.Last)), value.WordCell(c.Confidence), value.WordCell(strings.Join(c.IDs(finding.Examples), ", ")), value.WordCell(state))
 	}
 	return t
+}
+
+// causeWords describes a cause by its only finding, or by examples.
+func causeWords(c *finding.Cause) string {
+	first := &c.Findings[0]
+	if len(c.Findings) == 1 {
+		what := value.Clean(first.What, 3*value.MaxText)
+		if len(first.Evidence) > 0 {
+			what += ". Seen: " + value.Clean(strings.Join(first.Evidence[:min(len(first.Evidence), 2)], "; "), value.MaxText)
+		}
+		return what
+	}
+	kind := ""
+	if first.Kind != "" {
+		kind = " (" + value.Text(first.Kind) + ")"
+	}
+	var some []string
+	for _, f := range c.Findings[:min(len(c.Findings), finding.Examples)] {
+		some = append(some, value.Clean(f.What, 2*value.MaxText))
+	}
+	text := fmt.Sprintf("%s: %s%s. ", plural.Count(int64(len(c.Findings)), "finding", "findings"), c.Title, kind)
+	if len(some) < len(c.Findings) {
+		text += "For example: "
+	}
+	return text + strings.Join(some, "; ")
+}
+
+// causeCite cites the first calls or flows of some findings of a cause.
+func (b *builder) causeCite(c *finding.Cause) (list []*value.Citation) {
+	if len(c.Findings) == 1 {
+		return b.findingCite(&c.Findings[0])
+	}
+	for _, f := range c.Findings[:min(len(c.Findings), finding.Examples)] {
+		f.CallIDs, f.FlowIDs = f.CallIDs[:min(1, len(f.CallIDs))], f.FlowIDs[:min(1, len(f.FlowIDs))]
+		list = append(list, b.findingCite(&f)...)
+	}
+	return list
 }

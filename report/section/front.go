@@ -28,13 +28,14 @@ func (b *builder) front() {
 		return
 	}
 	b.facts()
+	b.byAuthor()
 	if !b.any || b.accts.Packets == 0 {
 		b.state(value.Statement{ID: "packets", Head: headWhat, Text: fmt.Sprintf("There are no packets in %s.", plural.Count(int64(len(b.r.Bundles)), "bundle", "bundles"))})
 		b.state(value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded()})
 		return
 	}
 	failures, findings := answer{"failures on this page", b.failureFront}, answer{"findings on this page", b.findingFront}
-	list := []answer{{"traffic on this page", b.trafficFront}, failures}
+	list := []answer{{"traffic on this page", b.trafficFront}, failures, findings}
 	switch b.in.Template.Focus {
 	case "failures":
 		list = []answer{failures, findings}
@@ -308,7 +309,7 @@ func (b *builder) findingFront() {
 		return
 	}
 	if len(found.Findings) == 0 {
-		b.state(value.Statement{ID: "findings", Head: headWhat, Text: b.cov.Absent("finding"), Queries: query})
+		b.state(value.Statement{ID: "findings", Head: headWhat, Text: value.Clean(found.Searched, maxSearched), Queries: query})
 		return
 	}
 	severities, sure := map[string]int{}, map[string]int{}
@@ -331,7 +332,7 @@ func (b *builder) findingFront() {
 	}
 	worst := found.Findings[0]
 	what := strings.TrimSuffix(value.Clean(worst.What, 2*value.MaxText), ".")
-	text := fmt.Sprintf("%s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), value.And(parts), what)
+	text := fmt.Sprintf("%s of %s: %s. The worst: %s.", plural.Count(int64(len(found.Findings)), "finding", "findings"), plural.Count(int64(len(found.Causes())), "kind", "kinds"), value.And(parts), what)
 	if len(found.Findings) == 1 {
 		text = fmt.Sprintf("1 finding of severity %s: %s.", worst.Severity, what)
 	}
@@ -343,15 +344,35 @@ func (b *builder) findingFront() {
 	b.state(value.Statement{ID: "findings-sure", Head: headSure, Text: "Confidence of the findings: " + sureWords(sure) + ".", Queries: query})
 }
 
-// findingEnds says whom the findings concern, and since when.
+// findingEnds says whom the findings concern, and since when. Some, such as a gap of the recording, concern nobody.
 func (b *builder) findingEnds(list []finding.Finding, query []int) {
-	var servers []string
-	first, last := list[0].First, list[0].Last
+	var clients, servers []string
+	first, last := "", ""
 	for _, f := range list {
-		servers = append(servers, cmp.Or(f.Dst, f.Src))
-		first, last = min(first, f.First), max(last, f.Last)
+		clients, servers = append(clients, f.Src), append(servers, f.Dst)
+		if f.First != "" && (first == "" || f.First < first) {
+			first = f.First
+		}
+		last = max(last, f.Last)
 	}
-	names := b.nodeNames(servers)
-	b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: fmt.Sprintf("The findings concern %s.", value.Some(names)), Queries: query})
-	b.state(value.Statement{ID: "findings-since", Head: headSince, Text: b.began("The traffic behind the findings begins", " and ends", first, last), Queries: query})
+	if who := b.ends(clients, servers); who != "" {
+		b.state(value.Statement{ID: "findings-whom", Head: headWhom, Text: "The findings concern " + who + ".", Queries: query})
+	}
+	if first != "" {
+		b.state(value.Statement{ID: "findings-since", Head: headSince, Text: b.began("The traffic behind the findings begins", " and ends", first, last), Queries: query})
+	}
+}
+
+// ends counts and names clients and servers apart; empty if there are none.
+func (b *builder) ends(clients, servers []string) string {
+	var parts []string
+	for _, side := range []struct {
+		names     []string
+		one, many string
+	}{{b.nodeNames(clients), "client", "clients"}, {b.nodeNames(servers), "service", "services"}} {
+		if n := len(side.names); n > 0 {
+			parts = append(parts, plural.Count(int64(n), side.one, side.many)+" ("+value.Some(side.names)+")")
+		}
+	}
+	return value.And(parts)
 }

@@ -25,7 +25,7 @@ import (
 var files embed.FS
 
 // names are the templates that come with the program, in the order in which help lists them.
-var names = []string{"overview", "incident", "access", "accesses", "card-accesses", "egress", "pii", "tls", "vendor", "architecture", "performance"}
+var names = []string{"overview", "incident", "security", "access", "accesses", "card-accesses", "egress", "pii", "tls", "vendor", "architecture", "performance"}
 
 // Limits of a template.
 const (
@@ -42,6 +42,14 @@ type Template struct {
 	About    string
 	Focus    string // what the first page answers: failures, findings or traffic
 	Sections []Section
+}
+
+// Builtin reports whether the template is one of the program, whatever its name.
+func (t *Template) Builtin() bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		text, err := files.ReadFile(name + ".yaml")
+		return err == nil && string(text) == t.Text
+	})
 }
 
 // Section is one section with its parameters. Which ones a kind of section reads is in Kinds.

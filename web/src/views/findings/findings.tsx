@@ -2,7 +2,7 @@ import { h } from "preact";
 import type { Findings as Answer } from "../../api";
 import { between, post } from "../../client";
 import { plural, short, visible } from "../../format";
-import { link, Load, Nothing, Notes, type Props, Same, T, useAnswer } from "../../parts";
+import { link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
 
 // Findings lists what analysts look for, the worst first.
 export function Findings({ state, go }: Props) {
@@ -13,10 +13,10 @@ export function Findings({ state, go }: Props) {
         {(v) => {
           const titles = new Map((v.summary ?? []).map((s) => [s.finding, s.title]));
           const clean = (v.summary ?? []).filter((s) => !s.found && !s.nothing_to_examine);
-          const idle = (v.summary ?? []).filter((s) => s.nothing_to_examine);
           return (
             <div>
-              {!v.findings?.length ? <Nothing what="No finding." coverage={v.coverage} /> : (
+              <p class={v.findings?.length ? "quiet" : "nothing"}><T>{v.searched}</T></p>
+              {!v.findings?.length ? null : (
                 <ul class="findings">
                   {v.findings.map((f) => (
                     <li key={f.id} class={f.severity}>
@@ -34,7 +34,6 @@ export function Findings({ state, go }: Props) {
               )}
               {v.truncated ? <p>Not all findings are listed.</p> : null}
               {clean.length ? <p class="quiet">Examined, and nothing found: {clean.map((s) => s.title).join("; ")}.</p> : null}
-              {idle.length ? <p class="quiet">Nothing to examine: {idle.map((s) => `${s.title} (no ${s.nothing_to_examine})`).join("; ")}.</p> : null}
               <Notes notes={v.notes?.map(visible)} />
             </div>
           );
