@@ -93,7 +93,7 @@ func ordered(d *json.Decoder) (any, error) {
 // few lines.
 func framing(name string) bool {
 	switch name {
-	case "answer", "coverage", "searched", "matched", "truncated", "next_cursor", "now", "verified", "notes":
+	case "answer", "coverage", "searched", "happened", "matched", "truncated", "next_cursor", "now", "verified", "notes":
 		return true
 	}
 	return false

@@ -88,6 +88,10 @@ func (p *page) folded(s string, first, rest int) string {
 // answer lays out a whole answer.
 func (p *page) answer(top object) {
 	p.day = oneDay(top)
+	if happened, ok := top.get("happened").(object); ok {
+		p.wrap(p.value("what", happened.get("what")), 0, 2)
+		p.space()
+	}
 	if nothing := p.verdict(top); nothing {
 		top, _ = withoutNothing(top).(object)
 	}

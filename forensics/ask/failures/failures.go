@@ -38,6 +38,7 @@ type In struct {
 // Answer is the answer of find_failures.
 type Answer struct {
 	ask.Frame
+	Happened    *Happened         `json:"happened,omitempty"`
 	Total       int64             `json:"failed_calls"`
 	Datagrams   int64             `json:"unanswered_datagrams,omitempty" jsonschema:"of the failed calls, datagrams without an answer: packets do not show when their caller gave up"`
 	Calls       int64             `json:"calls" jsonschema:"all calls in scope, failed or not"`
@@ -175,6 +176,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		}
 		w.And(class+" = ?", in.Class)
 	}
+	unfailed := *w
 	w.And("failed")
 	rows, err := ask.LoadCalls(ctx, c, failed, w.Where, w.Args)
 	if err != nil {
@@ -215,6 +217,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		if err := out.unreached(ctx, c, w, &scope, in, broken); err != nil {
 			return nil, err
 		}
+	}
+	if err := out.happened(ctx, c, &unfailed); err != nil {
+		return nil, err
 	}
 	if in.ListCalls {
 		if out.Listed, out.Next, err = rows.List(ctx, c, after, w.Page); err != nil {

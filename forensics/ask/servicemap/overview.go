@@ -3,6 +3,7 @@ package servicemap
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -17,6 +19,9 @@ import (
 
 // overviewRows is the default number of rows per list in an overview.
 const overviewRows = 8
+
+// failureGroups is how many kinds of failed calls are followed to their origin for the summary.
+const failureGroups = 10
 
 // OverviewIn is the input of get_overview.
 type OverviewIn struct {
@@ -124,7 +129,11 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if n := c.Borrowed(); n > 0 {
 		out.Note("%s", plural.Sprintf("%d {address has its|addresses have their} name from a DNS answer in another bundle of the case: such a name is as certain as that bundle", n))
 	}
-	out.summarize(w)
+	happened, err := whatHappened(ctx, c, in, out)
+	if err != nil {
+		return nil, err
+	}
+	out.summarize(w, happened)
 	seen := len(out.Protocols) + int(out.Conns.Total)
 	if !w.Asked && !w.Narrowed {
 		seen += len(out.NotIP)
@@ -264,8 +273,24 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 	return out, err
 }
 
+// whatHappened is the sentence of find_failures, which takes long only if calls failed.
+func whatHappened(ctx context.Context, c *forensics.Case, in OverviewIn, o *Overview) (string, error) {
+	if o.Failed == 0 && o.Conns.Shut == 0 {
+		return "", nil
+	}
+	in.Limit = failureGroups
+	f, err := failures.Ask(ctx, c, failures.In{Scope: in.Scope})
+	switch {
+	case errors.Is(err, forensics.ErrMemory):
+		return "", nil
+	case err != nil || f.Happened == nil:
+		return "", err
+	}
+	return f.Happened.What, nil
+}
+
 // summarize writes the summary.
-func (o *Overview) summarize(w *ask.Window) {
+func (o *Overview) summarize(w *ask.Window, happened string) {
 	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
 	on := plural.Sprintf("on %d {connection|connections}", o.Conns.Total)
@@ -280,6 +305,9 @@ func (o *Overview) summarize(w *ask.Window) {
 			some = plural.Sprintf(" (%d {request|requests})", o.Requests)
 		}
 		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", when.Stamp(w.From), when.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
+	}
+	if happened != "" {
+		o.Summary = append(o.Summary, happened)
 	}
 	if len(o.tried) > 0 {
 		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))
@@ -309,7 +337,7 @@ func (o *Overview) summarize(w *ask.Window) {
 	if len(o.External) > 0 && o.External[0].Calls > 0 {
 		say("Most called outside: %s.", o.External[0].Domain)
 	}
-	if len(o.Failures) > 0 {
+	if len(o.Failures) > 0 && happened == "" {
 		f := o.Failures[0]
 		at := "at"
 		if f.Protocol == "icmp" { // a message without an answer fails nowhere

@@ -1,0 +1,512 @@
+package failures
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/when"
+)
+
+// Happened is what went wrong, as a person would say it. It counts what users asked for; the calls that these requests
+// caused are hops.
+type Happened struct {
+	What    string   `json:"what" jsonschema:"what happened, in sentences; text in single quotation marks is from the traffic"`
+	From    string   `json:"from,omitempty"`
+	To      string   `json:"to,omitempty"`
+	Failed  int64    `json:"failed,omitempty" jsonschema:"requests that failed this way; of users, as far as the capture shows who they are"`
+	Of      int64    `json:"of,omitempty" jsonschema:"all such requests from the first failed one to the last"`
+	Users   bool     `json:"users,omitempty" jsonschema:"they are requests of clients that serve nobody, so the calls that they caused are not in failed"`
+	Clients []string `json:"clients,omitempty" jsonschema:"who asked"`
+	Service string   `json:"service,omitempty" jsonschema:"whom they asked"`
+	Origin  string   `json:"origin,omitempty" jsonschema:"where it began"`
+	Holders []Holder `json:"holders,omitempty" jsonschema:"clients with connections to the origin that were open when it began to refuse more"`
+	CallIDs []string `json:"call_ids" jsonschema:"the first failed requests, then the first calls of the origin"`
+
+	from, to int64
+}
+
+// Holder is a client with open connections.
+type Holder struct {
+	Client      string `json:"client"`
+	Connections int64  `json:"connections"`
+}
+
+const separator = "\x1f" // of names in an argument of SQL
+
+// happened sets what happened. all is the window with calls that did not fail.
+func (f *Answer) happened(ctx context.Context, c *forensics.Case, all *ask.Window) error {
+	var h *Happened
+	var err error
+	list, users, err := f.main(ctx, c, all)
+	switch {
+	case err != nil:
+		return err
+	case len(list) > 0:
+		h, err = f.requests(ctx, c, all, list, users)
+	case f.harmfulNames() != nil:
+		h = f.lookups()
+	case len(f.Connections) > 0 && f.Connections[0].What != "reset":
+		h = f.attempts()
+	case f.Total == 0 && f.Calls <= maxSlower:
+		h, err = slower(ctx, c, all)
+	}
+	f.Happened = h
+	return err
+}
+
+// main returns the failures of the main incident, and whether they are requests of users: groups with the same origin.
+// Failures of a server come before mistakes of a client.
+func (f *Answer) main(ctx context.Context, c *forensics.Case, all *ask.Window) (list []FailureGroup, users bool, err error) {
+	var names []string
+	for _, g := range f.Groups {
+		names = ask.AddName(names, g.Src)
+	}
+	if len(names) == 0 {
+		return nil, false, nil
+	}
+	servers, _, err := ask.Rows[struct {
+		Who string `json:"who"`
+	}](ctx, c, ask.MaxAll, "SELECT DISTINCT "+terms.Who("dst_")+" AS who FROM calls WHERE "+all.Where+" AND "+terms.RequestIn(c)+" AND "+terms.Who("dst_")+" IN (SELECT unnest(string_split(?, chr(31))))", all.Values(strings.Join(names, separator))...)
+	if err != nil {
+		return nil, false, err
+	}
+	isServer := map[string]bool{}
+	for _, s := range servers {
+		isServer[s.Who] = true
+	}
+	for _, pick := range []struct{ users, fault, probe bool }{{true, true, false}, {false, true, false}, {true, true, true}, {true, false, false}, {false, true, true}, {false, false, false}, {true, false, true}, {false, false, true}} {
+		clusters := map[string][]FailureGroup{}
+		sums := map[string]float64{}
+		best := ""
+		for _, g := range f.Groups {
+			if g.Class == "tls" && len(f.Groups) > 1 || isServer[g.Src] == pick.users || isFault(&g) != pick.fault || probes.MatchString(g.Endpoint) != pick.probe {
+				continue
+			}
+			key := f.originKey(&g)
+			clusters[key] = append(clusters[key], g)
+			if sums[key] += float64(g.Calls) * f.explained(&g); best == "" || sums[key] > sums[best] {
+				best = key
+			}
+		}
+		if best != "" {
+			return clusters[best], pick.users, nil
+		}
+	}
+	return nil, false, nil
+}
+
+// probes matches the endpoints that machines ask whether a service is well.
+var probes = regexp.MustCompile(`(?i)^(GET|HEAD) .*/(healthz?|health_?check|livez?|liveness|readyz?|readiness|ping|status|metrics)$`)
+
+// isFault reports whether a group is not a mistake of its client.
+func isFault(g *FailureGroup) bool {
+	return g.Class != "4xx" && g.Class != "client_error" || strings.HasPrefix(g.Status, "408") || strings.HasPrefix(g.Status, "429")
+}
+
+// originOf is the origin of most calls of a group, or nil if they failed themselves.
+func (f *Answer) originOf(g *FailureGroup) *chain.Origin {
+	if len(g.Causes) == 0 || g.Own > g.Causes[0].Calls {
+		return nil
+	}
+	return &f.Causes[g.Causes[0].Cause-1]
+}
+
+// explained is the share of the followed calls of a group that have its origin.
+func (f *Answer) explained(g *FailureGroup) float64 {
+	if o := f.originOf(g); o != nil && g.Examined > 0 {
+		n := 0
+		for _, share := range g.Causes {
+			if x := f.Causes[share.Cause-1]; x.Dst == o.Dst && x.Protocol == o.Protocol {
+				n += share.Calls
+			}
+		}
+		return float64(n) / float64(g.Examined)
+	}
+	return 1
+}
+
+// began sums the origins of groups, most frequent first, and how many of their calls were followed.
+func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
+	for _, g := range list {
+		followed += g.Examined
+		for _, s := range g.Causes {
+			i := slices.IndexFunc(shares, func(x Share) bool { return x.Cause == s.Cause })
+			if i < 0 {
+				shares = append(shares, s)
+				continue
+			}
+			shares[i].Calls += s.Calls
+		}
+	}
+	slices.SortStableFunc(shares, func(a, b Share) int { return cmp.Compare(b.Calls, a.Calls) })
+	return shares, followed
+}
+
+// originKey is the same for groups whose failures began in the same way at the same server.
+func (f *Answer) originKey(g *FailureGroup) string {
+	if o := f.originOf(g); o != nil {
+		return o.Dst + separator + o.Protocol
+	}
+	return separator + g.Dst
+}
+
+// requests describes requests that failed.
+func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Window, list []FailureGroup, users bool) (*Happened, error) {
+	h := &Happened{Users: users, Service: list[0].Dst, CallIDs: slices.Clone(list[0].CallIDs[:min(2, len(list[0].CallIDs))])}
+	var endpoints, services []string
+	for _, g := range list {
+		from, to := nanos(g.First), nanos(g.Last)
+		if h.from == 0 || from < h.from {
+			h.from = from
+		}
+		h.to = max(h.to, to)
+		h.Failed += g.Calls
+		h.Clients = ask.AddName(h.Clients, g.Src)
+		endpoints, services = add(endpoints, g.Endpoint), add(services, g.Dst)
+	}
+	h.From, h.To = when.Stamp(h.from), when.Stamp(h.to)
+	var err error
+	if h.Of, err = h.count(ctx, c, all, services, endpoints); err != nil {
+		return nil, err
+	}
+	what := requestWords(&list[0], endpoints, services)
+	g := &list[0]
+	o := f.originOf(g)
+	text := h.span() + h.share(what) + " failed"
+	if o == nil {
+		h.What = text + ownWords(g) + "."
+		return h, nil
+	}
+	shares, followed := f.began(list)
+	o = &f.Causes[shares[0].Cause-1]
+	h.Origin = o.Dst
+	for _, id := range o.CallIDs[:min(2, len(o.CallIDs))] {
+		h.CallIDs = add(h.CallIDs, id)
+	}
+	cause, usedUp := causeWords(o)
+	because := map[string]string{"exact": ": ", "likely": ", likely because ", "guess": ", possibly because "}[o.Sure]
+	if shares[0].Calls < followed {
+		because += fmt.Sprintf("in %d of the %d that were followed to their origin, ", shares[0].Calls, followed)
+		if len(shares) > 1 {
+			other, _ := causeWords(&f.Causes[shares[1].Cause-1])
+			cause += fmt.Sprintf("; in %d, %s", shares[1].Calls, other)
+		}
+	}
+	h.What = text + because + cause + "."
+	if usedUp && len(o.CallIDs) > 0 {
+		if h.Holders, err = holders(ctx, c, o.CallIDs); err != nil {
+			return nil, err
+		}
+		h.What += h.holdersWords(o)
+	}
+	return h, nil
+}
+
+// count counts the requests to endpoints of services from the first failed one to the last.
+func (h *Happened) count(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints []string) (int64, error) {
+	who := ""
+	if h.Users {
+		who = " AND " + terms.Who("src_") + " NOT IN (SELECT DISTINCT " + terms.Who("dst_") + " FROM calls WHERE " + all.Where + " AND " + terms.RequestIn(c) + ")"
+	}
+	args := all.Values(h.from, h.to, strings.Join(services, separator), strings.Join(endpoints, separator))
+	if h.Users {
+		args = append(args, all.Args...)
+	}
+	n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+all.Where+" AND ts_ns BETWEEN ? AND ? AND "+terms.Server+" IN (SELECT unnest(string_split(?, chr(31)))) AND endpoint IN (SELECT unnest(string_split(?, chr(31))))"+who, args...)
+	return max(n, h.Failed), err
+}
+
+func add(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+func nanos(s string) int64 {
+	t, _ := time.Parse(time.RFC3339Nano, s) // answers use no other format
+	return t.UnixNano()
+}
+
+// span is the time as the begin of a sentence.
+func (h *Happened) span() string {
+	a, b := time.Unix(0, h.from).UTC(), time.Unix(0, h.to).UTC()
+	form := "15:04:05"
+	if h.to-h.from < 10*int64(time.Second) {
+		form = "15:04:05.000"
+	}
+	day := a.Format(time.DateOnly)
+	switch {
+	case day != b.Format(time.DateOnly):
+		return "From " + a.Format(time.DateOnly+" 15:04:05") + " to " + b.Format(time.DateOnly+" 15:04:05") + " UTC, "
+	case a.Format(form) == b.Format(form):
+		return "At " + a.Format(form) + " UTC on " + day + ", "
+	}
+	return "From " + a.Format(form) + " to " + b.Format(form) + " UTC on " + day + ", "
+}
+
+// share says how many of the requests failed. what has their singular and plural.
+func (h *Happened) share(what [2]string) string {
+	switch {
+	case h.Of == 1:
+		return "the only " + what[0]
+	case h.Failed == h.Of:
+		return "all " + plural.Count(h.Of, what[0], what[1])
+	}
+	return plural.Thousands(h.Failed) + " of " + plural.Count(h.Of, what[0], what[1])
+}
+
+// requestWords are the singular and plural of what was asked for.
+func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
+	to := " to " + words(services)
+	if g.Class == "tls" {
+		return [2]string{"TLS handshake" + to, "TLS handshakes" + to}
+	}
+	if len(endpoints) > 3 {
+		return [2]string{"request" + to, "requests" + to}
+	}
+	text := " " + strings.Join(endpoints, ", ") + to
+	return [2]string{"request" + text, "requests" + text}
+}
+
+func words(list []string) string {
+	if len(list) > 3 {
+		return strings.Join(list[:2], ", ") + plural.Sprintf(" and %d others", len(list)-2)
+	}
+	if n := len(list); n > 1 {
+		return strings.Join(list[:n-1], ", ") + " and " + list[n-1]
+	}
+	return list[0]
+}
+
+// ownWords say how a request ended below which nothing failed.
+func ownWords(g *FailureGroup) string {
+	if g.Class == "no_answer" {
+		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
+		if g.Delivery == "not delivered" {
+			text = ": they did not reach " + at(g.Protocol, g.Dst)
+		}
+		if strings.HasPrefix(g.Status, "reset") {
+			text += " (" + g.Status + ")"
+		}
+		if g.Limit != "" {
+			text += "; " + g.Limit
+		}
+		return text
+	}
+	text := " with " + statusWords(g.Status)
+	if len(g.Said) > 0 {
+		if s := sentence(g.Said[0]); s != "" {
+			text += " ('" + s + "')"
+		}
+	}
+	return text + "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
+}
+
+func statusWords(s string) string { return strings.ReplaceAll(s, "_", " ") }
+
+// dnsWords is the status of an answer of DNS without its number.
+func dnsWords(s string) string { return statusWords(strings.TrimLeft(s, "0123456789 ")) }
+
+// full matches what servers say when something that they have a limited number of is used up.
+var full = regexp.MustCompile(`(?i)too many (connections|clients|requests|open)|connection slots|max(imum)? number of (clients|connections)|\b53300\b|pool (is )?(exhausted|timeout|full)|rate.?limit|quota|out of memory|no space left|disk.?full|over capacity`)
+
+// connects matches what servers say when they refuse a connection for that reason.
+var connects = regexp.MustCompile(`(?i)connection|clients|\b53300\b`)
+
+// causeWords say what happened at an origin, and whether something was used up there.
+func causeWords(o *chain.Origin) (text string, usedUp bool) {
+	who, said := at(o.Protocol, o.Dst), sentence(o.Said)
+	quoted := ""
+	if said != "" {
+		quoted = " ('" + said + "')"
+	}
+	waited := ""
+	if o.ElapsedMs >= 1 {
+		waited = " within " + chain.LengthOf(int64(o.ElapsedMs*1e6))
+	}
+	usedUp = full.MatchString(o.Said) || full.MatchString(o.Status)
+	switch {
+	case o.Protocol == "tcp":
+		port := strings.TrimPrefix(o.Endpoint, "connect to ")
+		switch o.Status {
+		case "refused":
+			return who + " refused connections to " + port, false
+		case "no answer to SYN":
+			return who + " did not answer connections to " + port, false
+		}
+		return "connections of " + o.Src + " to " + who + " were reset", false
+	case o.Protocol == "dns":
+		return "the name" + strings.TrimPrefix(o.Endpoint, "dns") + " did not resolve (" + cmp.Or(dnsWords(o.Status), "no answer") + " from " + o.Dst + ")", false
+	case o.Protocol == "tls" || o.Protocol == "quic":
+		return "the TLS handshake with " + cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), o.Dst) + " failed (" + cmp.Or(said, statusWords(o.Status)) + ")", false
+	case usedUp && connects.MatchString(o.Said+o.Status) && databases[o.Protocol] != "":
+		return who + " refused connections" + cmp.Or(quoted, " ("+statusWords(o.Status)+")"), true
+	case strings.HasPrefix(o.Status, "reset by the server"):
+		return who + " reset the connection instead of an answer to " + o.Endpoint, usedUp
+	case o.What == "no_answer":
+		return who + " did not answer " + o.Endpoint + waited, usedUp
+	case o.What == "slow":
+		return o.Endpoint + " at " + who + " took up to " + chain.LengthOf(int64(o.ElapsedMs*1e6)), usedUp
+	case o.What == "sealed":
+		return "they waited for an encrypted connection to " + who, usedUp
+	}
+	status := ""
+	if o.Status != "" {
+		status = " with " + statusWords(o.Status)
+	}
+	return who + " answered " + o.Endpoint + status + quoted, usedUp
+}
+
+// databases are protocols that name the server that speaks them.
+var databases = map[string]string{"postgresql": "PostgreSQL", "mysql": "MySQL", "redis": "Redis", "mongodb": "MongoDB", "tds": "SQL Server", "cassandra": "Cassandra", "memcached": "Memcached", "kafka": "Kafka", "amqp": "the AMQP broker", "amqp1": "the AMQP broker", "nats": "NATS", "clickhouse": "ClickHouse", "ldap": "LDAP", "mqtt": "the MQTT broker", "smtp": "the mail server"}
+
+// at names a server, with what it is if the protocol says that.
+func at(protocol, server string) string {
+	if name := databases[protocol]; name != "" {
+		return name + " at " + server
+	}
+	return server
+}
+
+// holders lists the clients whose connections to the server of a call were open when the first of some calls failed.
+func holders(ctx context.Context, c *forensics.Case, ids []string) ([]Holder, error) {
+	const most = 5
+	first, err := ask.One[struct {
+		IP   string `json:"dst_ip"`
+		Port int64  `json:"dst_port"`
+		Ns   int64  `json:"ts_ns"`
+	}](ctx, c, "SELECT arg_min(k.dst_ip, k.first_ns) AS dst_ip, arg_min(k.dst_port, k.first_ns) AS dst_port, min(k.first_ns) AS ts_ns FROM calls_raw l JOIN connections_raw k ON k.conn_id = l.conn_id"+terms.SameBundle(c, "k", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
+	if err != nil || first.Ns == 0 {
+		return nil, err
+	}
+	// A connection without an end in the capture stays open, however long nobody uses it.
+	list, _, err := ask.Rows[Holder](ctx, c, most, "SELECT "+terms.Who("k.src_")+" AS client, count(*) AS connections FROM "+ask.EachOnce(c, "connections", "first_ns <= "+fmt.Sprint(first.Ns))+" k LEFT JOIN (SELECT "+terms.Key(c, "")+"flow_id AS f, state FROM flows_raw) l ON l.f = k.flow_id"+terms.SameBundle(c, "l", "k")+
+		" WHERE k.dst_ip = ? AND k.dst_port = ? AND k.first_ns < ? AND (k.last_ns > ? OR l.state IN ('established', 'midstream')) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5", first.IP, first.Port, first.Ns, first.Ns)
+	return list, err
+}
+
+// holdersWords say who has what the origin has no more of.
+func (h *Happened) holdersWords(o *chain.Origin) string {
+	var others, own []string
+	for _, x := range h.Holders {
+		if x.Client == o.Src {
+			own = append(own, fmt.Sprintf("%d by %s itself", x.Connections, x.Client))
+		} else {
+			others = append(others, fmt.Sprintf("%d of its connections were held by %s", x.Connections, x.Client))
+			if x.Connections == 1 {
+				others[len(others)-1] = "1 of its connections was held by " + x.Client
+			}
+		}
+	}
+	if all := append(others, own...); len(others) > 0 {
+		return " When that began, " + words(all) + "."
+	}
+	return ""
+}
+
+// harmfulNames are the names that did not resolve, besides those of a search list.
+func (f *Answer) harmfulNames() (list []NameFailure) {
+	for _, n := range f.DNS {
+		if !n.Search {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// lookups describes names that did not resolve.
+func (f *Answer) lookups() *Happened {
+	list := f.harmfulNames()
+	h := &Happened{Origin: "DNS", CallIDs: list[0].CallIDs}
+	statuses := []string{}
+	for _, n := range list {
+		h.Failed += n.Calls
+		if from := nanos(n.First); h.from == 0 || from < h.from {
+			h.from = from
+		}
+		h.to = max(h.to, nanos(n.Last))
+		h.Clients, statuses = ask.AddName(h.Clients, n.Client), add(statuses, cmp.Or(dnsWords(n.Status), "no answer"))
+	}
+	h.From, h.To, h.Of = when.Stamp(h.from), when.Stamp(h.to), h.Failed
+	what := plural.Count(h.Failed, "look-up", "look-ups") + " of " + list[0].Name
+	if n := len(list) - 1; n > 0 {
+		what += plural.Sprintf(" and %d other {name|names}", n)
+	}
+	h.What = h.span() + what + " failed: " + words(statuses) + "."
+	return h
+}
+
+// attempts describes connections that nobody accepted.
+func (f *Answer) attempts() *Happened {
+	x := f.Connections[0]
+	h := &Happened{from: nanos(x.First), to: nanos(x.Last), From: x.First, To: x.Last, Failed: x.Connections, Of: x.Connections, Clients: []string{x.Src}, Service: x.Dst, Origin: x.Dst, CallIDs: []string{}}
+	port := plural.Sprintf("%d {port|ports}", x.Ports)
+	if x.Port != nil {
+		port = fmt.Sprintf("port %d", *x.Port)
+	}
+	how := " refused"
+	if x.What == "unanswered" {
+		how = " not answered"
+	}
+	h.What = h.span() + plural.Count(x.Connections, "connection", "connections") + " from " + x.Src + " to " + port + " of " + x.Dst + " " + ask.Were(x.Connections) + how + "."
+	return h
+}
+
+// Conditions of a request that became slower.
+const (
+	maxSlower   = 500_000 // calls that are compared
+	leastSlower = 40      // calls to one endpoint
+	slowerBy    = 3       // times
+	slowerMs    = 100
+)
+
+// slower finds the endpoint that most calls had to wait longer for from some moment on: each eighth of its calls after that
+// moment has a median that is a multiple of the medians before.
+func slower(ctx context.Context, c *forensics.Case, all *ask.Window) (*Happened, error) {
+	rows, _, err := ask.Rows[struct {
+		Dst      string    `json:"dst"`
+		Endpoint string    `json:"endpoint"`
+		Calls    []int64   `json:"calls"`
+		Ms       []float64 `json:"ms"`
+		At       []int64   `json:"began"`
+		IDs      []string  `json:"ids"`
+		Last     int64     `json:"last"`
+	}](ctx, c, ask.MaxRows, `SELECT dst, endpoint, list(n ORDER BY part) AS calls, list(ms ORDER BY part) AS ms, list(began ORDER BY part) AS began, list(id ORDER BY part) AS ids, max(last) AS last FROM (
+		SELECT dst, endpoint, part, count(*) AS n, median(took) AS ms, min(ts_ns) AS began, max(ts_ns) AS last, lower(hex(arg_min(call_id, (ts_ns, call_id)))) AS id FROM (
+			SELECT *, ntile(8) OVER (PARTITION BY dst, protocol, endpoint ORDER BY ts_ns, call_id) AS part, count(*) OVER (PARTITION BY dst, protocol, endpoint) AS total FROM (
+				SELECT `+terms.Server+` AS dst, protocol, endpoint, ts_ns, call_id, `+terms.Took+` / 1000.0 AS took FROM calls WHERE `+all.Where+" AND "+terms.RequestIn(c)+") WHERE took IS NOT NULL) WHERE total >= ? GROUP BY dst, protocol, endpoint, part) GROUP BY 1, 2 HAVING count(*) = 8 ORDER BY 1, 2", all.Values(leastSlower)...)
+	if err != nil {
+		return nil, err
+	}
+	var best *Happened
+	for _, r := range rows {
+		for k := 1; k < 8; k++ {
+			before, after := slices.Max(r.Ms[:k]), slices.Min(r.Ms[k:])
+			if after < slowerBy*before || after-before < slowerMs {
+				continue
+			}
+			h := &Happened{from: r.At[k], to: r.Last, Service: r.Dst, CallIDs: []string{r.IDs[k], r.IDs[0]}}
+			for _, n := range r.Calls[k:] {
+				h.Of += n
+			}
+			if best != nil && best.Of >= h.Of {
+				continue
+			}
+			h.From, h.To = when.Stamp(h.from), when.Stamp(h.to)
+			h.What = fmt.Sprintf("%s%s %s to %s took longer than before: the median went from %s to %s, and nothing failed.", h.span(), plural.Count(h.Of, "request", "requests"), r.Endpoint, r.Dst, chain.LengthOf(int64(ask.Median(r.Ms[:k])*1e6)), chain.LengthOf(int64(ask.Median(r.Ms[k:])*1e6)))
+			best = h
+		}
+	}
+	return best, nil
+}

@@ -1,0 +1,58 @@
+package failures_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
+	"github.com/pcapsule/pcapsule/forensics/ask/failures"
+	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
+	"github.com/pcapsule/pcapsule/samples/traffic"
+)
+
+func TestWhatHappened(t *testing.T) {
+	for _, i := range traffic.Incidents() {
+		var w traffic.Capture
+		i.Make(&w)
+		c := asktest.OpenMade(t, &w)
+		f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
+		text := ""
+		if f.Happened != nil {
+			text = f.Happened.What
+			for _, id := range f.Happened.CallIDs {
+				if n := asktest.Matching(t, c, `call_id == "`+id+`"`); n != 1 {
+					t.Errorf("%s: %d calls are the cited call %s", i.Name, n, id)
+				}
+			}
+		}
+		if (text == "") != (i.Words == nil) {
+			t.Errorf("%s: %q", i.Name, text)
+		}
+		for _, want := range i.Words {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: want %q in %q", i.Name, want, text)
+			}
+		}
+		for _, not := range i.Not {
+			if strings.Contains(text, not) {
+				t.Errorf("%s: %q in %q", i.Name, not, text)
+			}
+		}
+		o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+		if all := strings.Join(o.Summary, "\n"); text != "" && f.Total > 0 && !strings.Contains(all, text) {
+			t.Errorf("%s: get_overview does not say it: %s", i.Name, all)
+		}
+	}
+}
+
+func TestUsersAreCountedApartFromHops(t *testing.T) {
+	var w traffic.Capture
+	traffic.Incidents()[0].Make(&w)
+	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, asktest.OpenMade(t, &w), failures.In{}))
+	h := f.Happened
+	if h == nil || !h.Users || h.Failed != 35 || h.Of != 35 || f.Total != 70 || len(h.Holders) != 1 || h.Holders[0].Connections != 5 {
+		got, _ := json.Marshal(h)
+		t.Errorf("%d failed calls, %s", f.Total, got)
+	}
+}

@@ -1,0 +1,187 @@
+package traffic
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Incident is made traffic in which something goes wrong, and what a person would say of it.
+type Incident struct {
+	Name  string
+	Make  func(c *Capture)
+	Words []string // that a sentence about it has
+	Not   []string // that it must not have
+}
+
+// The people of the incidents: two users, a gateway, a service of orders, a database and a job that reports.
+const (
+	userA, userB = "203.0.113.5", "203.0.113.6"
+	gateway      = "10.0.0.2"
+	orders       = "10.0.0.3"
+	database     = "10.0.0.5"
+	reporter     = "10.0.0.7"
+	resolver     = "10.0.0.9"
+)
+
+// Incidents are failures of the kinds that people ask about.
+func Incidents() []Incident {
+	return []Incident{
+		{"slots", slots, []string{"all 35 requests POST /orders to 10.0.0.3 failed", "PostgreSQL at 10.0.0.5 refused connections", "remaining connection slots are reserved", "When that began, 5 of its connections were held by 10.0.0.7."}, []string{"STARTUP"}},
+		{"refused", refused, []string{"all 12 requests GET /cart to 10.0.0.2 failed", "10.0.0.3 refused connections to port 8080"}, nil},
+		{"silent", silent, []string{"all 10 requests GET /pay to 10.0.0.2 failed", "10.0.0.3 did not answer"}, nil},
+		{"said", said, []string{"8 of 15 requests POST /cart to 10.0.0.2 failed: ", "10.0.0.3 answered POST /stock with 500 Internal Server Error", "out of stock"}, []string{`{"`}},
+		{"names", names, []string{"9 look-ups of stock.example failed: SERVFAIL."}, nil},
+		{"own", own, []string{"all 7 requests GET /home to 10.0.0.2 failed with ", "503 Service Unavailable", "over capacity"}, nil},
+		{"slower", slower, []string{"40 requests GET /list to 10.0.0.2 took longer", "from 20 ms to 900 ms", "nothing failed"}, []string{"requests failed"}},
+		{"well", well, nil, nil},
+	}
+}
+
+func at(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// pgStartup is the first message of a client of PostgreSQL, and pgQuery a simple query.
+func pgStartup(user string) string {
+	body := "\x00\x03\x00\x00user\x00" + user + "\x00database\x00shop\x00\x00"
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))) + body
+}
+
+func pgMessage(kind byte, body string) string {
+	return string(kind) + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4))) + body
+}
+
+func pgReady() string { return pgMessage('R', "\x00\x00\x00\x00") + pgMessage('Z', "I") }
+
+func pgRows() string {
+	return pgMessage('T', "\x00\x01n\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x17\x00\x04\xff\xff\xff\xff\x00\x00") + pgMessage('D', "\x00\x01\x00\x00\x00\x011") + pgMessage('C', "SELECT 1\x00") + pgMessage('Z', "I")
+}
+
+// slots has orders that fail while a job holds the connections of the database, which stay open.
+func slots(c *Capture) {
+	order := func(s float64, i int, ok bool) {
+		conn, user := fmt.Sprintf("user %d %v", i, ok), []string{userA, userB}[i%2]
+		id := fmt.Sprintf("X-Request-Id: 7b0c1e52-%04d-4d11-9a3e-1f2e3d4c5b6a", int(s*10))
+		answer := HTTP("HTTP/1.1 201 Created", "Content-Type: application/json", `{"order":1}`)
+		if !ok {
+			answer = HTTP("HTTP/1.1 500 Internal Server Error", "Content-Type: application/json", `{"error":"order failed"}`)
+		}
+		c.Exchange(at(s), at(0.02), conn, user, orders+":8080", HTTP("POST /orders HTTP/1.1\r\nHost: orders", id, `{"item":3}`), answer)
+		db := fmt.Sprintf("db %d %v", i, ok)
+		if ok {
+			c.Exchange(at(s+0.002), at(0.001), db, orders, database+":5432", pgStartup("orders"), pgReady())
+			c.Exchange(at(s+0.006), at(0.002), db, orders, database+":5432", pgMessage('Q', "INSERT INTO orders VALUES (3)\x00"), pgMessage('C', "INSERT 0 1\x00")+pgMessage('Z', "I"))
+		} else {
+			c.Exchange(at(s+0.002), at(0.001), db, orders, database+":5432", pgStartup("orders"), pgMessage('E', "SFATAL\x00VFATAL\x00C53300\x00Mremaining connection slots are reserved for non-replication superuser connections\x00\x00"))
+		}
+		c.Close(at(s+0.015), db)
+		c.Close(at(s+0.03), conn)
+	}
+	for i := range 20 {
+		order(float64(i)*0.4, i, true)
+	}
+	for i := range 5 {
+		name := fmt.Sprintf("report %d", i)
+		c.Exchange(at(9+float64(i)*0.1), at(0.002), name, reporter, database+":5432", pgStartup("report"), pgReady())
+		c.Exchange(at(9.01+float64(i)*0.1), at(0.01), name, reporter, database+":5432", pgMessage('Q', "SELECT * FROM everything\x00"), pgRows())
+	}
+	for i := range 35 {
+		order(10+float64(i)*1.2, i, false)
+	}
+	for i := range 10 {
+		order(60+float64(i), 100+i, true)
+	}
+}
+
+// refused has a gateway whose service is not running for a while.
+func refused(c *Capture) {
+	for i := range 24 {
+		s, conn := float64(i), fmt.Sprintf("user %d", i)
+		down := i >= 6 && i < 18
+		answer := HTTP("HTTP/1.1 200 OK", "", "ok")
+		if down {
+			answer = HTTP("HTTP/1.1 502 Bad Gateway", "Content-Type: text/html", "<html>502 Bad Gateway</html>")
+			c.Attempt(at(s+0.002), gateway, orders+":8080", true)
+		} else {
+			c.Exchange(at(s+0.002), at(0.003), fmt.Sprintf("up %d", i), gateway, orders+":8080", HTTP("GET /cart HTTP/1.1\r\nHost: orders", "", ""), HTTP("HTTP/1.1 200 OK", "", "ok"))
+			c.Close(at(s+0.008), fmt.Sprintf("up %d", i))
+		}
+		c.Exchange(at(s), at(0.01), conn, userA, gateway+":80", HTTP("GET /cart HTTP/1.1\r\nHost: shop", "", ""), answer)
+		c.Close(at(s+0.1), conn)
+	}
+}
+
+// silent has a service that takes requests and does not answer.
+func silent(c *Capture) {
+	for i := range 20 {
+		s, conn, up := float64(i)*2, fmt.Sprintf("user %d", i), fmt.Sprintf("up %d", i)
+		request := HTTP("GET /pay HTTP/1.1\r\nHost: shop", fmt.Sprintf("X-Request-Id: 7b0c1e52-%04d-4d11-9a3e-1f2e3d4c5b6a", i), "")
+		if i < 10 {
+			c.Exchange(at(s), at(0.01), conn, userA, gateway+":80", request, HTTP("HTTP/1.1 200 OK", "", "paid"))
+			c.Exchange(at(s+0.002), at(0.003), up, gateway, orders+":8080", request, HTTP("HTTP/1.1 200 OK", "", "paid"))
+		} else {
+			c.Exchange(at(s), at(1.01), conn, userA, gateway+":80", request, HTTP("HTTP/1.1 504 Gateway Timeout", "", ""))
+			c.Exchange(at(s+0.002), 0, up, gateway, orders+":8080", request, "")
+			c.Acknowledge(at(s+0.003), up)
+			c.Reset(at(s+1.002), up)
+		}
+		c.Close(at(s+1.5), conn)
+	}
+}
+
+// said has a service below whose errors say what is wrong.
+func said(c *Capture) {
+	for i := range 16 {
+		s, conn, up := float64(i), fmt.Sprintf("user %d", i), fmt.Sprintf("up %d", i)
+		id := fmt.Sprintf("X-Request-Id: 7b0c1e52-%04d-4d11-9a3e-1f2e3d4c5b6a", i)
+		first, second := HTTP("HTTP/1.1 200 OK", "", "ok"), HTTP("HTTP/1.1 200 OK", "", "ok")
+		if i%2 == 1 {
+			first = HTTP("HTTP/1.1 502 Bad Gateway", "", "")
+			second = HTTP("HTTP/1.1 500 Internal Server Error", "Content-Type: application/json", `{"code":17,"error":{"message":"article 5 is out of stock"}}`)
+		}
+		c.Exchange(at(s), at(0.02), conn, userA, gateway+":80", HTTP("POST /cart HTTP/1.1\r\nHost: shop", id, "{}"), first)
+		c.Exchange(at(s+0.002), at(0.01), up, gateway, orders+":8080", HTTP("POST /stock HTTP/1.1\r\nHost: stock", id, "{}"), second)
+		c.Close(at(s+0.03), conn)
+		c.Close(at(s+0.03), up)
+	}
+}
+
+// names has a resolver that fails.
+func names(c *Capture) {
+	const question = "\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x05stock\x07example\x00\x00\x01\x00\x01"
+	for i := range 9 {
+		id := fmt.Sprintf("\x10%c", i+1)
+		c.Datagram(at(float64(i)), gateway, resolver+":53", id+question, id+"\x81\x82"+question[2:])
+	}
+}
+
+// own has a service that refuses users itself.
+func own(c *Capture) {
+	for i := range 20 {
+		conn, answer := fmt.Sprintf("user %d", i), HTTP("HTTP/1.1 200 OK", "", "home")
+		if i >= 8 && i < 15 {
+			answer = HTTP("HTTP/1.1 503 Service Unavailable", "Content-Type: text/plain", "over capacity, try again")
+		}
+		c.Exchange(at(float64(i)), at(0.01), conn, userA, gateway+":80", HTTP("GET /home HTTP/1.1\r\nHost: shop", "", ""), answer)
+		c.Close(at(float64(i)+0.1), conn)
+	}
+}
+
+// slower has answers that take longer from a moment on.
+func slower(c *Capture) {
+	for i := range 80 {
+		took := 0.02
+		if i >= 40 {
+			took = 0.9
+		}
+		conn := fmt.Sprintf("user %d", i)
+		c.Exchange(at(float64(i)), at(took), conn, userA, gateway+":80", HTTP("GET /list HTTP/1.1\r\nHost: shop", "", ""), HTTP("HTTP/1.1 200 OK", "", "list"))
+		c.Close(at(float64(i)+0.95), conn)
+	}
+}
+
+// well has nothing wrong.
+func well(c *Capture) {
+	for i := range 30 {
+		c.Exchange(at(float64(i)), at(0.01), "user", userA, gateway+":80", HTTP("GET /home HTTP/1.1\r\nHost: shop", "", ""), HTTP("HTTP/1.1 200 OK", "", "home"))
+	}
+}
