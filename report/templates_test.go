@@ -45,6 +45,7 @@ func everyTemplate(t *testing.T, turn int, path string, o exporter.Options) {
 			continue
 		}
 		checkValue(t, name+" of "+path, r)
+		checkNumbers(t, name+" of "+path, r)
 		page := forms(t, r, "html", "csv")
 		checkPage(t, string(page["html"]))
 		for line, row := range records(t, page["csv"]) {

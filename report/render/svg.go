@@ -73,8 +73,11 @@ func textWidth(s string) float64 {
 
 // amount writes numbers of a unit.
 func amount(unit string) func(int64) string {
-	if unit == "bytes" {
+	switch unit {
+	case "bytes":
 		return value.Bytes
+	case value.Latency:
+		return value.Micros
 	}
 	return plural.Thousands
 }

@@ -238,6 +238,9 @@ func (d *mapDrawing) label(s *svg, e int) {
 		return
 	}
 	text, class := plural.Thousands(edge.Calls), "tick"
+	if edge.Calls == 0 {
+		text = "not read"
+	}
 	if edge.Failed > 0 {
 		text += ", " + plural.Thousands(edge.Failed) + " failed"
 		class = "tick bad-text"

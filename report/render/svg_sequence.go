@@ -13,6 +13,8 @@ const (
 	seqTop    = 46
 	seqStep   = 34
 	seqMargin = 70
+	seqBox    = 200 // width of the box of an actor, at most
+	seqRow    = 32  // height of a row of boxes
 	seqLabel  = 260 // width of a label; a longer one is shortened, and has its whole text as a title
 )
 
@@ -41,27 +43,33 @@ func arrows(c *value.SequenceChart) []arrow {
 func sequenceSVG(f *value.Figure) string {
 	c := f.Sequence
 	list := arrows(c)
-	height := seqTop + seqStep*len(list) + 24
+	between := float64(pictureWidth-2*seqMargin-60) / float64(max(len(c.Actors)-1, 1))
+	// Names that do not fit side by side are in two rows.
+	low, box := 0, min(between-10, seqBox)
+	if slices.ContainsFunc(c.Actors, func(name string) bool { return textWidth(name)*boldFactor > box-8 }) {
+		low, box = seqRow, min(2*between-10, seqBox)
+	}
+	height := seqTop + low + seqStep*len(list) + 24
 	s := newSVG(f.ID, f.Title, f.Alt, height)
 	s.f(`<defs><marker id="%s-call" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="arrow"/></marker>`, f.ID)
 	s.f(`<marker id="%s-reply" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="reply-head"/></marker>`, f.ID)
 	s.f(`<marker id="%s-bad" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" class="bad-head"/></marker></defs>`, f.ID)
-	between := float64(pictureWidth-2*seqMargin-60) / float64(max(len(c.Actors)-1, 1))
 	x := func(i int) float64 {
 		if len(c.Actors) == 1 {
 			return pictureWidth / 2
 		}
 		return seqMargin + 50 + between*float64(i)
 	}
-	box := min(between-10, 170)
 	for i, name := range c.Actors {
-		s.f(`<g><title>%s</title><rect x="%s" y="4" width="%s" height="26" rx="4" class="actor"/>`, esc(name), px(x(i)-box/2), px(box))
-		s.text(x(i), 21, "middle", "label strong", fitName(name, (box-8)/boldFactor))
+		top := float64(low * (i % 2))
+		left := min(max(x(i)-box/2, 2), pictureWidth-2-box)
+		s.line(x(i), 30+top, x(i), float64(height-8), "life")
+		s.f(`<g><title>%s</title><rect x="%s" y="%s" width="%s" height="26" rx="4" class="actor"/>`, esc(name), px(left), px(4+top), px(box))
+		s.text(left+box/2, 21+top, "middle", "label strong", fitName(name, (box-8)/boldFactor))
 		s.f(`</g>`)
-		s.line(x(i), 30, x(i), float64(height-8), "life")
 	}
 	for n, a := range list {
-		y := float64(seqTop + seqStep*n + 14)
+		y := float64(seqTop + low + seqStep*n + 14)
 		drawArrow(s, f.ID, a, x(a.m.From), x(a.m.To), y)
 		s.text(2, y+4, "start", "tick", value.Micros(a.at))
 	}

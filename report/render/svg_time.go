@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func timeSVG(f *value.Figure) string {
 	for v := int64(0); v <= top; v += step {
 		y := p.y(v)
 		s.line(timeLeft, y, pictureWidth-timeRight, y, "grid")
-		s.text(timeLeft-7, y+4, "end", "tick", write(v))
+		s.text(timeLeft-7, y+4, "end", "tick", tickText(write, v))
 	}
 	p.holes(s, f.ID)
 	base := make([]int64, len(p.x))
@@ -50,6 +51,17 @@ func timeSVG(f *value.Figure) string {
 	p.breaks(s)
 	p.ticks(s)
 	return s.end()
+}
+
+// noFraction matches a fraction that says nothing, between a number and its unit.
+var noFraction = regexp.MustCompile(`\.0+ `)
+
+// tickText writes an amount beside an axis, whose steps are round.
+func tickText(write func(int64) string, v int64) string {
+	if v == 0 {
+		return "0"
+	}
+	return noFraction.ReplaceAllString(write(v), " ")
 }
 
 func seriesClass(r value.Series, i int) string {
@@ -153,8 +165,14 @@ func (p *timePlot) ticks(s *svg) {
 	case span > int64(4*24*time.Hour):
 		layout, second = "2006-01-02", ""
 	}
-	if len(p.c.Stretches) > 1 {
-		layout, second = "2006-01-02", "15:04"
+	if n := len(p.c.Stretches); n > 1 {
+		first, last := p.c.Stretches[0], p.c.Stretches[n-1]
+		a, b := time.Unix(0, first.First*p.c.BucketNs).UTC(), time.Unix(0, (last.First+int64(last.Count))*p.c.BucketNs).UTC()
+		if a.Format(time.DateOnly) == b.Format(time.DateOnly) {
+			layout, second = "15:04:05", "2006-01-02"
+		} else {
+			layout, second = "2006-01-02", "15:04"
+		}
 	}
 	y := float64(timeHeight - timeBottom)
 	last, lastDate := -math.MaxFloat64, ""

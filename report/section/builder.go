@@ -120,6 +120,8 @@ type builder struct {
 	failsQuery    []int
 	found         *finding.Out // cached answer
 	foundQuery    []int
+	incident      *happened        // that the first page is about
+	worst         *finding.Finding // of the first page
 	numbers       map[value.Query]int
 	answers       map[string]*asked // by question and input
 }
@@ -137,6 +139,7 @@ func Build(ctx context.Context, in Input) (*value.Report, error) {
 	b.namespaces()
 	b.totals()
 	b.front()
+	b.glance()
 	for i := range t.Sections {
 		if b.err != nil {
 			break

@@ -3,6 +3,7 @@ package section
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -100,16 +101,35 @@ func (b *builder) services(*templates.Section) (value.Section, string) {
 		t.Note += " " + plural.Count(int64(len(edges)-len(t.Rows)), "more pair", "more pairs") + " with fewer calls: run the question to see them."
 	}
 	t.Shares(2)
-	chart := b.mapChart(m.Nodes, edges)
+	single := func(list []mapEdge) []mapEdge {
+		return slices.DeleteFunc(slices.Clone(list), func(e mapEdge) bool { return toAll(e.Dst) })
+	}(edges)
+	nodes := slices.DeleteFunc(slices.Clone(m.Nodes), func(n mapNode) bool {
+		return !slices.ContainsFunc(single, func(e mapEdge) bool { return e.Src == n.Name || e.Dst == n.Name })
+	})
+	chart := b.mapChart(nodes, single)
 	f := &value.Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
 	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below has the same data.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
 		plural.Count(int64(len(chart.Edges)), "connection", "connections"))
 	f.Note = "Calls run from left to right unless an arrow shows otherwise; thicker lines have more calls. Red: some calls failed."
+	if n := len(edges) - len(single); n > 0 {
+		f.Note += " " + plural.Count(int64(n), "pair with a multicast or broadcast address, such as a look for routers, is", "pairs with a multicast or broadcast address, such as a look for routers, are") + " only in the table."
+	}
 	if b.namespace != "" {
 		f.Note += " Names without a namespace belong to " + value.Clean(b.namespace, 60) + ", here and in the tables."
 	}
-	s.Blocks = []value.Block{value.FigureBlock(f), value.TableBlock(t)}
+	s.Blocks = []value.Block{value.TableBlock(t)}
+	if len(chart.Edges) > 0 {
+		s.Blocks = []value.Block{value.FigureBlock(f), value.TableBlock(t)}
+	}
 	return s, ""
+}
+
+// toAll reports whether a name is a multicast or broadcast address: what is sent there is for all neighbours, and says
+// nothing about who depends on whom.
+func toAll(name string) bool {
+	ip, err := netip.ParseAddr(name)
+	return err == nil && (ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}))
 }
 
 // mapNode and mapEdge are the parts of the answer of get_service_map that reports use.

@@ -133,7 +133,7 @@ func (b *builder) sequence(c chain, query []int) *value.Figure {
 		seq.Messages = append(seq.Messages, m)
 	}
 	f := &value.Figure{ID: "sequence", Title: "Sequence of the chain", Sequence: seq, Queries: query}
-	f.Alt = fmt.Sprintf("Sequence diagram of %s between %s; the table below has the same data.", plural.Count(int64(len(seq.Messages)), "call", "calls"), value.Some(seq.Actors))
+	f.Alt = fmt.Sprintf("Sequence diagram of %s between %s; the table below has the same data.", plural.Count(int64(len(seq.Messages)), "call", "calls"), value.And(seq.Actors))
 	f.Note = "Time runs down. Dashed arrows are responses; a cross marks a call without one. Red: the call failed."
 	f.Note += " From left to right: " + strings.Join(seq.Actors, ", ") + "."
 	if len(c.Steps) > mostMessages {
@@ -224,9 +224,9 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 	}
 	if found, q := b.whatFound(nil); found != nil {
 		query = append(query, q...)
-		for i := range found.Findings {
-			if f := &found.Findings[i]; f.Severity == "high" || f.Severity == "medium" {
-				list = append(list, event{nanos(f.First), f.Severity + " finding", value.Clean(f.What, 2*value.MaxText), f.Severity == "high", b.findingCite(f)})
+		for _, c := range found.Causes() {
+			if severity := c.Findings[0].Severity; (severity == "high" || severity == "medium") && c.First != "" {
+				list = append(list, event{nanos(c.First), severity + " finding", causeWords(&c), severity == "high", b.causeCite(&c)})
 			}
 		}
 	}

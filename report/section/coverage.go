@@ -92,6 +92,9 @@ func (c Coverage) unread() (out []string) {
 // such as "failed call". A window with losses supports no absence, and neither does traffic that could
 // not be read.
 func (c Coverage) Absent(what string) string {
+	for _, no := range []string{"No ", "no "} { // the sentence says it
+		what = strings.TrimPrefix(what, no)
+	}
 	if c.State == forensics.None {
 		return "Nothing was recorded in this window, so it is unknown whether there was any " + what + "."
 	}

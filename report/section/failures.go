@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -15,6 +16,8 @@ import (
 
 // failures is the part of the answer of find_failures that reports use.
 type failures struct {
+	Happened *happened `json:"happened"`
+
 	Failed int64         `json:"failed_calls"`
 	Blind  int64         `json:"unanswered_datagrams"`
 	Calls  int64         `json:"calls"`
@@ -22,6 +25,24 @@ type failures struct {
 	Causes []origin      `json:"causes"`
 	DNS    []nameFailure `json:"dns"`
 }
+
+// happened is what went wrong, in sentences.
+type happened struct {
+	What    string   `json:"what"`
+	Failed  int64    `json:"failed"`
+	Of      int64    `json:"of"`
+	Users   bool     `json:"users"`
+	Clients []string `json:"clients"`
+	Service string   `json:"service"`
+	Origin  string   `json:"origin"`
+	Holders []struct {
+		Client      string `json:"client"`
+		Connections int64  `json:"connections"`
+	} `json:"holders"`
+	CallIDs []string `json:"call_ids"`
+}
+
+const maxHappened = 1200 // characters
 
 // group is failed calls of one kind.
 type group struct {
@@ -71,13 +92,9 @@ type nameFailure struct {
 	CallIDs []string `json:"call_ids"`
 }
 
-// whatFailed returns the answer of find_failures, which runs once, and its query. Causes are followed
-// only for reports about failures, because that takes long. After an error the answer is empty.
+// whatFailed returns the answer of find_failures, which runs once, and its query. After an error the answer is empty.
 func (b *builder) whatFailed() (*failures, []int) {
 	in := map[string]any{"limit": 5 * mostFailures}
-	if b.in.Template.Focus != "failures" {
-		in["no_causes"] = true
-	}
 	if b.fails == nil {
 		var f failures
 		b.failsQuery = b.ask("find_failures", in, &f)
@@ -110,9 +127,7 @@ func (g *group) status() string {
 }
 
 // outcome is the status of a call in the protocol's words.
-func outcome(status string) string {
-	return value.Text(strings.ReplaceAll(status, "_", " "))
-}
+func outcome(status string) string { return value.Text(ask.Outcome(status)) }
 
 // originWords describes an origin of failures.
 func originWords(o origin) string {

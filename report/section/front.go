@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/value"
@@ -18,6 +19,7 @@ const (
 	headWhom    = "To whom"
 	headSince   = "Since when"
 	headSure    = "How certain"
+	headNext    = "What to do next"
 	headMissing = "What was not recorded"
 )
 
@@ -51,6 +53,7 @@ func (b *builder) front() {
 		}
 		b.tolerate(a.name)
 	}
+	b.next()
 	missing := value.Statement{ID: "not-recorded", Head: headMissing, Text: b.cov.NotRecorded(), Bad: b.r.Blank || len(b.cov.losses()) > 0}
 	if !b.r.Blank {
 		missing.Figures = []value.Number{value.Count("coverage gaps", b.cov.Gaps), value.Count("connections not decrypted", b.cov.Sealed), value.Count("flows with missing bytes", b.cov.Missing)}
@@ -61,7 +64,13 @@ func (b *builder) front() {
 
 // sortStatements sorts the first page by its questions.
 func (b *builder) sortStatements() {
-	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return slices.Index(heads, x.Head) - slices.Index(heads, y.Head) })
+	rank := func(s value.Statement) int {
+		if s.ID == "happened" {
+			return -1
+		}
+		return slices.Index(heads, s.Head)
+	}
+	slices.SortStableFunc(b.r.Statements, func(x, y value.Statement) int { return rank(x) - rank(y) })
 }
 
 // answer is a part of the first page.
@@ -70,7 +79,7 @@ type answer struct {
 	write func()
 }
 
-var heads = []string{headWhat, headWhom, headSince, headSure, headMissing}
+var heads = []string{headWhat, headWhom, headSince, headSure, headNext, headMissing}
 
 func (b *builder) state(s value.Statement) {
 	s.Text = oneStop(s.Text)
@@ -165,41 +174,34 @@ func (b *builder) failureFront() {
 		return
 	}
 	if f.Failed == 0 {
+		if f.Happened != nil {
+			b.happenedFront(f.Happened, query)
+		}
 		b.state(value.Statement{ID: "failed", Head: headWhat, Text: b.cov.Absent("failed call"), Queries: query})
 		return
 	}
 	text := fmt.Sprintf("%s of %s failed (%s).", plural.Thousands(f.Failed), plural.Count(f.Calls, "call", "calls"), value.Percent(f.Failed, f.Calls))
-	var cite, began []*value.Citation
-	first, last := "", ""
-	var clients []string
-	most := " Most often: "
-	switch {
-	case f.Failed == 1:
-		most = " It is "
-	case len(f.Groups) > 0 && f.Groups[0].Calls == 1:
-		most = " One of them: "
+	if h := f.Happened; h != nil {
+		b.happenedFront(h, query)
+		if h.Users && h.Failed < f.Failed {
+			text += " That counts hops and retries too, not only what users asked for."
+		}
 	}
 	if names := nameWords(f.DNS); names != "" {
 		text += " " + names
-		most = " Of the others, most often: "
-		if len(f.Groups) > 0 && f.Groups[0].Calls == 1 {
-			most = " One of the others: "
-		}
 	}
+	var cite, began []*value.Citation
+	first, last := "", ""
+	var clients, servers []string
 	for i, g := range f.Groups {
 		if i == 0 {
-			text += fmt.Sprintf("%s%s from %s to %s, %s", most, value.Text(g.Endpoint), b.nodeName(g.Src), b.nodeName(g.Dst), g.outcome())
-			if g.Calls > 1 {
-				text += " (" + plural.Thousands(g.Calls) + ")"
-			}
-			text += "."
 			cite = b.cite(g.CallIDs...)
 		}
 		if first == "" || g.First < first {
 			first, began = g.First, b.cite(g.CallIDs[:min(1, len(g.CallIDs))]...)
 		}
 		last = max(last, g.Last)
-		clients = append(clients, g.Src)
+		clients, servers = append(clients, g.Src), append(servers, g.Dst)
 	}
 	for _, n := range f.DNS {
 		clients = append(clients, n.Client)
@@ -214,13 +216,38 @@ func (b *builder) failureFront() {
 	b.state(value.Statement{ID: "failed", Head: headWhat, Text: text + b.cov.More(), Bad: true, Cite: cite, Queries: query,
 		Figures: []value.Number{value.Count("failed calls", f.Failed), value.Count("calls", f.Calls)}})
 	b.causeFront(f, query)
-	names := b.nodeNames(clients)
-	who := plural.Count(int64(len(names)), "client had", "clients had")
-	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: fmt.Sprintf("%s failed calls: %s.", who, value.Some(names)), Queries: query, Figures: []value.Number{value.Count("clients with failed calls", int64(len(names)))}})
+	b.whomFront(f, clients, servers, query)
 	if first != "" {
 		b.state(value.Statement{ID: "failed-since", Head: headSince, Queries: query, Cite: began,
 			Text: b.began("The first failed call began", ", the last one", first, last) + fmt.Sprintf(" The recording begins at %s; failures before that cannot be excluded.", value.Clock(b.first, b.first, b.last))})
 	}
+}
+
+// happenedFront is the sentence about the main incident.
+func (b *builder) happenedFront(h *happened, query []int) {
+	s := value.Statement{ID: "happened", Head: headWhat, Text: value.Clean(h.What, maxHappened), Bad: h.Failed > 0, Cite: b.cite(h.CallIDs...), Queries: query}
+	if h.Failed > 0 {
+		s.Figures = []value.Number{value.Count("requests that failed this way", h.Failed), value.Count("such requests in that time", h.Of)}
+	}
+	for _, x := range h.Holders {
+		s.Figures = append(s.Figures, value.Count("connections of "+b.nodeName(x.Client), x.Connections))
+	}
+	b.state(s)
+	b.incident = h
+}
+
+// whomFront names users, other clients and services with failed calls, each counted apart.
+func (b *builder) whomFront(f *failures, clients, servers []string, query []int) {
+	text := ""
+	if h := f.Happened; h != nil && h.Users && len(h.Clients) > 0 {
+		users := b.nodeNames(h.Clients)
+		text = plural.Count(int64(len(users)), "user", "users") + " of " + b.nodeName(h.Service) + ": " + value.Some(users) + ". "
+		if slices.Contains(users, terms.AnyOutside) {
+			text = "Users of " + b.nodeName(h.Service) + ": " + value.Some(users) + ". "
+		}
+	}
+	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: text + "Failed calls were seen at " + b.ends(clients, servers) + ".", Queries: query,
+		Figures: []value.Number{value.Count("clients with failed calls", int64(len(b.nodeNames(clients)))), value.Count("services with failed calls", int64(len(b.nodeNames(servers))))}})
 }
 
 // began is a sentence about two times, or about one if no difference shows.
@@ -276,9 +303,11 @@ func (b *builder) causeFront(f *failures, query []int) {
 	if c.ElapsedMs > 0 { // a message without a response takes no time
 		after = ", after " + millis(c.ElapsedMs)
 	}
-	b.state(value.Statement{ID: "cause", Head: headWhat, Bad: true, Queries: query, Cite: b.originCite(c),
-		Text:    fmt.Sprintf("The most frequent origin of the failures whose chains were followed is %s at %s%s: %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), after, originWords(c)),
-		Figures: []value.Number{value.Count("failed calls that it explains", int64(c.Chains))}})
+	if f.Happened == nil || f.Happened.Origin == "" { // else the first sentence says it
+		b.state(value.Statement{ID: "cause", Head: headWhat, Bad: true, Queries: query, Cite: b.originCite(c),
+			Text:    fmt.Sprintf("The most frequent origin of the failures whose chains were followed is %s at %s%s: %s.", value.Text(c.Endpoint), b.nodeName(c.Dst), after, originWords(c)),
+			Figures: []value.Number{value.Count("failed calls that it explains", int64(c.Chains))}})
+	}
 	sure := map[string]int{}
 	for _, c := range f.Causes {
 		sure[c.Sure]++
@@ -340,6 +369,7 @@ func (b *builder) findingFront() {
 		text += " " + plural.Count(int64(known), "finding was", "findings were") + " accepted earlier, with reasons."
 	}
 	b.state(value.Statement{ID: "findings", Head: headWhat, Text: text + b.cov.More(), Bad: severities[finding.High] > 0, Figures: figures, Cite: b.findingCite(&worst), Queries: query})
+	b.worst = &worst
 	b.findingEnds(found.Findings, query)
 	b.state(value.Statement{ID: "findings-sure", Head: headSure, Text: "Confidence of the findings: " + sureWords(sure) + ".", Queries: query})
 }
@@ -371,6 +401,11 @@ func (b *builder) ends(clients, servers []string) string {
 		one, many string
 	}{{b.nodeNames(clients), "client", "clients"}, {b.nodeNames(servers), "service", "services"}} {
 		if n := len(side.names); n > 0 {
+			for i, name := range side.names {
+				if name == terms.AnyOutside {
+					side.names[i] = "outside"
+				}
+			}
 			parts = append(parts, plural.Count(int64(n), side.one, side.many)+" ("+value.Some(side.names)+")")
 		}
 	}

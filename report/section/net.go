@@ -224,7 +224,7 @@ func (b *builder) worstFlows(s *value.Section) {
 		if f.HandshakeUs != nil {
 			handshake = value.MicrosCell(*f.HandshakeUs)
 		}
-		t.Add([]*value.Citation{{Bundle: int(f.Bundle), Flow: f.FlowID, Packets: firstFrames(b.span(int(f.Bundle), f.First, f.Last))}}, value.CountCell(f.FlowID), value.WordCell(fmt.Sprintf("%s:%d", b.nodeName(f.Client), f.SrcPort)),
+		t.Add([]*value.Citation{{Bundle: int(f.Bundle), Flow: f.FlowID, Packets: firstFrames(b.span(int(f.Bundle), f.First, f.Last))}}, value.IDCell(f.FlowID), value.WordCell(fmt.Sprintf("%s:%d", b.nodeName(f.Client), f.SrcPort)),
 			value.WordCell(fmt.Sprintf("%s:%d", b.nodeName(f.Server), f.DstPort)), value.TextCell(f.State), value.CountCell(f.Packets), value.CountCell(f.Resent), value.CountCell(f.ZeroWindows), value.CountCell(f.Resets), value.BytesCell(f.GapBytes), handshake)
 	}
 	if len(t.Rows) > 0 {

@@ -300,6 +300,8 @@ func numberCell(name string, x json.Number) value.Cell {
 		return value.BytesCell(int64(math.Round(f * 1000)))
 	case err == nil && (name == "bytes" || strings.HasSuffix(name, "_bytes") || name == "sent" || name == "received"):
 		return value.BytesCell(n)
+	case err == nil && (name == "port" || name == "pid" || name == "status_code" || name == "call_no" || strings.HasSuffix(name, "_port") || strings.HasSuffix(name, "_id")):
+		return value.IDCell(n)
 	case err == nil:
 		c := value.CountCell(n)
 		c.Bad = n > 0 && (name == "failed" || name == "faults")

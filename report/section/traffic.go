@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -38,12 +37,7 @@ func (b *builder) traffic(*templates.Section) (value.Section, string) {
 	}
 	s.Statements = []value.Statement{{ID: "traffic-coverage", Text: b.cov.NotRecorded()}}
 	axis := b.axis()
-	var holes []value.Span
-	for i, h := range cov.Holes {
-		if i < mostHoles {
-			holes = append(holes, value.Span{FromNs: h.From, ToNs: h.To, Reason: value.Clean(h.Reason, 40)})
-		}
-	}
+	holes := spans(cov)
 	list := tallied(b, cut(axis, tally.Bytes))
 	chart := with(axis, "bytes", list.Rows)
 	chart.Holes = holes
@@ -57,13 +51,21 @@ func (b *builder) traffic(*templates.Section) (value.Section, string) {
 	if len(chart.Series) > 0 {
 		s.Blocks = append(s.Blocks, value.FigureBlock(f))
 	}
-	if b.calls > 0 {
+	if b.calls > 0 && !slices.ContainsFunc(b.r.Sections, func(s value.Section) bool { return s.ID == templates.Glance }) {
 		s.Blocks = append(s.Blocks, value.FigureBlock(b.callsOverTime(axis, holes)))
 	}
 	if t := b.holes("holes", cov); t != nil {
 		s.Blocks = append(s.Blocks, value.TableBlock(t))
 	}
 	return s, ""
+}
+
+// spans are the coverage gaps that charts show.
+func spans(cov forensics.Coverage) (holes []value.Span) {
+	for _, h := range cov.Holes[:min(len(cov.Holes), mostHoles)] {
+		holes = append(holes, value.Span{FromNs: h.From, ToNs: h.To, Reason: value.Clean(h.Reason, 40)})
+	}
+	return holes
 }
 
 // cut returns a table of amounts over time in the buckets of an axis.
@@ -135,11 +137,6 @@ func (b *builder) axis() *value.TimeChart {
 		}
 		bucket *= 2
 	}
-}
-
-// bucketText writes the length of a bucket, which is a round number.
-func bucketText(ns int64) string {
-	return strings.Replace(value.Duration(time.Duration(ns)), ".0", "", 1)
 }
 
 func floorDiv(a, b int64) int64 {

@@ -27,6 +27,9 @@ var files embed.FS
 // names are the templates that come with the program, in the order in which help lists them.
 var names = []string{"overview", "incident", "security", "access", "accesses", "card-accesses", "egress", "pii", "tls", "vendor", "architecture", "performance"}
 
+// Glance is the id of the section that every report with calls begins with.
+const Glance = "at-a-glance"
+
 // Limits of a template.
 const (
 	maxBytes    = 256 << 10
@@ -148,7 +151,7 @@ func Parse(name string, text []byte, known Known) (*Template, error) {
 	case len(t.Sections) == 0 || len(t.Sections) > maxSections:
 		return nil, &Error{name, 1, 1, fmt.Sprintf("%d sections, must be 1 to %d", len(t.Sections), maxSections)}
 	}
-	seen := map[string]bool{}
+	seen := map[string]bool{Glance: true}
 	for _, s := range t.Sections {
 		if seen[s.ID] {
 			return nil, &Error{name, 1, 1, fmt.Sprintf("two sections have the id %q; give one of them another id", s.ID)}

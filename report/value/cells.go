@@ -1,6 +1,7 @@
 package value
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -14,6 +15,11 @@ func WordCell(s string) Cell { return Cell{Text: s} }
 
 // CountCell is a cell with a count.
 func CountCell(n int64) Cell { return numberCell(n, plural.Thousands) }
+
+// IDCell is a cell with a number that identifies something, such as a port: it has no separators.
+func IDCell(n int64) Cell {
+	return numberCell(n, func(n int64) string { return strconv.FormatInt(n, 10) })
+}
 
 // BytesCell is a cell with a number of bytes.
 func BytesCell(n int64) Cell { return numberCell(n, Bytes) }
@@ -83,6 +89,9 @@ func TableBlock(t *Table) Block { return Block{Table: t} }
 
 // FigureBlock is a block with a figure.
 func FigureBlock(f *Figure) Block { return Block{Figure: f} }
+
+// Latency is the unit of charts of times, in microseconds.
+const Latency = "µs"
 
 // Nice are round lengths of buckets of time.
 var Nice = [...]time.Duration{time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond,

@@ -132,7 +132,7 @@ type Figure struct {
 // TimeChart is amounts over time, stacked. The axis leaves out long times without traffic.
 type TimeChart struct {
 	BucketNs  int64     `json:"bucket_ns"`
-	Unit      string    `json:"unit"` // bytes or calls
+	Unit      string    `json:"unit"` // bytes, calls or µs
 	Stretches []Stretch `json:"stretches"`
 	Series    []Series  `json:"series"`
 	Holes     []Span    `json:"holes,omitempty"`
@@ -172,7 +172,7 @@ type Stretch struct {
 type Series struct {
 	Name   string  `json:"name"`
 	Class  string  `json:"class,omitempty"` // bad: drawn as a warning
-	Total  int64   `json:"total"`
+	Total  int64   `json:"total"`           // of times: the highest
 	Values []int64 `json:"values"`
 }
 

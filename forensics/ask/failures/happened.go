@@ -184,6 +184,7 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 	o := f.originOf(g)
 	text := h.span() + h.share(what) + " failed"
 	if o == nil {
+		h.Origin = g.Dst
 		h.What = text + ownWords(g) + "."
 		return h, nil
 	}
@@ -304,7 +305,7 @@ func ownWords(g *FailureGroup) string {
 		}
 		return text
 	}
-	text := " with " + statusWords(g.Status)
+	text := " with " + ask.Outcome(g.Status)
 	if len(g.Said) > 0 {
 		if s := sentence(g.Said[0]); s != "" {
 			text += " ('" + s + "')"
@@ -313,10 +314,8 @@ func ownWords(g *FailureGroup) string {
 	return text + "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
 }
 
-func statusWords(s string) string { return strings.ReplaceAll(s, "_", " ") }
-
 // dnsWords is the status of an answer of DNS without its number.
-func dnsWords(s string) string { return statusWords(strings.TrimLeft(s, "0123456789 ")) }
+func dnsWords(s string) string { return ask.Outcome(strings.TrimLeft(s, "0123456789 ")) }
 
 // full matches what servers say when something that they have a limited number of is used up.
 var full = regexp.MustCompile(`(?i)too many (connections|clients|requests|open)|connection slots|max(imum)? number of (clients|connections)|\b53300\b|pool (is )?(exhausted|timeout|full)|rate.?limit|quota|out of memory|no space left|disk.?full|over capacity`)
@@ -349,9 +348,9 @@ func causeWords(o *chain.Origin) (text string, usedUp bool) {
 	case o.Protocol == "dns":
 		return "the name" + strings.TrimPrefix(o.Endpoint, "dns") + " did not resolve (" + cmp.Or(dnsWords(o.Status), "no answer") + " from " + o.Dst + ")", false
 	case o.Protocol == "tls" || o.Protocol == "quic":
-		return "the TLS handshake with " + cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), o.Dst) + " failed (" + cmp.Or(said, statusWords(o.Status)) + ")", false
+		return "the TLS handshake with " + cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), o.Dst) + " failed (" + cmp.Or(said, ask.Outcome(o.Status)) + ")", false
 	case usedUp && connects.MatchString(o.Said+o.Status) && databases[o.Protocol] != "":
-		return who + " refused connections" + cmp.Or(quoted, " ("+statusWords(o.Status)+")"), true
+		return who + " refused connections" + cmp.Or(quoted, " ("+ask.Outcome(o.Status)+")"), true
 	case strings.HasPrefix(o.Status, "reset by the server"):
 		return who + " reset the connection instead of an answer to " + o.Endpoint, usedUp
 	case o.What == "no_answer":
@@ -363,7 +362,7 @@ func causeWords(o *chain.Origin) (text string, usedUp bool) {
 	}
 	status := ""
 	if o.Status != "" {
-		status = " with " + statusWords(o.Status)
+		status = " with " + ask.Outcome(o.Status)
 	}
 	return who + " answered " + o.Endpoint + status + quoted, usedUp
 }

@@ -31,6 +31,12 @@ func Outcomes(ctx context.Context, c *forensics.Case, w *ask.Window, bucket int6
 GROUP BY ALL ORDER BY ALL`, bucket, calls(w)), w.Args...)
 }
 
+// Slowest returns the latency in microseconds that 99 % of the requests did not exceed, in buckets of the given length in nanoseconds.
+func Slowest(ctx context.Context, c *forensics.Case, w *ask.Window, bucket int64) (Table[Amount], error) {
+	return read[Amount](ctx, c, fmt.Sprintf(`SELECT ts_ns // %d AS bucket, 'p99' AS kind, ceil(quantile_disc(`+terms.Took+`, 0.99))::BIGINT AS n
+%s AND `+terms.IsRequest+` AND `+terms.Took+` IS NOT NULL GROUP BY 1 ORDER BY 1`, bucket, calls(w)), w.Args...)
+}
+
 // Silence is a time without traffic: its end and its length in nanoseconds.
 type Silence struct {
 	End    int64 `json:"first_ns"`
