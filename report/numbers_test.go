@@ -13,7 +13,7 @@ import (
 
 // broken are mistakes of sentences that are put together: a list of nobody, a word twice, two full stops, a number and a
 // noun that do not agree.
-var broken = regexp.MustCompile(`\b(No|no) (No|no)\b| \.( |$)|[^.]\.\.( |$)|  |\(\)|\(\(|: ?\.|\bconcern ?\.|\bfrom to\b|\b1 (calls|findings|clients|services|requests|connections|packets|flows|statements|endpoints|users|analyzers|kinds|look-ups)\b|\b(0|[2-9]|[0-9,]*[0-9][02-9]) (call|finding|client|service|request|connection|packet|flow|statement|endpoint|user|analyzer|kind|look-up) |%!`)
+var broken = regexp.MustCompile(`\b(No|no) (No|no)\b| \.( |$)|[^.]\.\.( |$)|  |\(\)|\(\(|: ?\.|\bconcern ?\.|\bfrom to\b|\b1 (calls|findings|clients|services|requests|connections|packets|flows|statements|endpoints|users|analyzers|kinds|look-ups)\b|\b([0-9,]*[02-9]|[0-9,]+1) (call|finding|packet|flow|statement|endpoint|analyzer|kind|look-up) |%!`)
 
 var perBucket = regexp.MustCompile(`, per (?:([0-9,]+) )?(days?|hours?|minutes?|seconds?|ms)$`)
 

@@ -65,7 +65,7 @@ func (b *builder) front() {
 // sortStatements sorts the first page by its questions.
 func (b *builder) sortStatements() {
 	rank := func(s value.Statement) int {
-		if s.ID == "happened" {
+		if s.ID == "happened" && b.in.Template.Focus != "findings" {
 			return -1
 		}
 		return slices.Index(heads, s.Head)

@@ -216,7 +216,7 @@ func titleOf(field string) string {
 		field = field[i+1:]
 	}
 	field = strings.TrimSuffix(strings.TrimSuffix(field, "_ms"), "_kb")
-	title, ok := map[string]string{"src": "Client", "dst": "Server", "p50": "p50", "p90": "p90", "p99": "p99", "kfl": "KFL"}[field]
+	title, ok := map[string]string{"src": "Client", "dst": "Server", "p50": "p50", "p90": "p90", "p99": "p99", "kfl": "KFL", "icmp_errors": "ICMP errors", "dns": "DNS", "call_id": "Call"}[field]
 	if ok {
 		return title
 	}

@@ -47,6 +47,10 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 			all = append(all, newsRow{map[bool]string{true: "destination", false: "dependency"}[r.Pb == "outside"], r.Src, r.Dst, "", r.N0, r.N1, r.First})
 		}
 	}
+	all, err := o.withoutOpen(ctx, c, t, all)
+	if err != nil {
+		return err
+	}
 	counts := fmt.Sprintf("count(*) FILTER (NOT %[1]s) AS n0, count(*) FILTER (%[1]s) AS n1, min(%[2]s) AS first_key", t.later(), terms.NumberOf(c))
 	const far = "coalesce(nullif(far, ''), dst) AS dst"
 	for _, sql := range []string{
@@ -87,6 +91,31 @@ func (o *Answer) news(ctx context.Context, c *forensics.Case, w *ask.Window, t *
 		})
 	}
 	return nil
+}
+
+// withoutOpen removes pairs without calls in the period whose connections stayed open: they are quiet, not gone.
+func (o *Answer) withoutOpen(ctx context.Context, c *forensics.Case, t *times, all []newsRow) ([]newsRow, error) {
+	gone := func(r *newsRow) bool { return r.N1 == 0 && r.Src != "" }
+	if !slices.ContainsFunc(all, func(r newsRow) bool { return gone(&r) }) {
+		return all, nil
+	}
+	open, _, err := ask.Rows[newsRow](ctx, c, ask.MaxAll, fmt.Sprintf("SELECT DISTINCT %s AS src, %s AS dst FROM %s k LEFT JOIN (SELECT %sflow_id AS f, state FROM flows_raw) l ON l.f = k.flow_id%s WHERE k.calls > 0 AND (k.last_ns >= %d OR l.state IN ('established', 'midstream'))",
+		terms.Client("k.src_"), terms.Who("k.dst_"), ask.EachOnce(c, "connections", fmt.Sprintf("first_ns < %d", t.from[1])), terms.Key(c, ""), terms.SameBundle(c, "l", "k"), t.from[1]))
+	if err != nil {
+		return nil, err
+	}
+	var quiet []string
+	left := slices.DeleteFunc(all, func(r newsRow) bool {
+		if !gone(&r) || !slices.ContainsFunc(open, func(p newsRow) bool { return p.Src == r.Src && p.Dst == r.Dst }) {
+			return false
+		}
+		quiet = ask.AddName(quiet, r.Src+" to "+r.Dst)
+		return true
+	})
+	if len(quiet) > 0 {
+		o.Note("%d {pair|pairs} made no call in the period and {has|have} not vanished, because {its|their} connections stayed open: %s", len(quiet), strings.Join(ask.SomeNames(quiet), ", "))
+	}
+	return left, nil
 }
 
 // kinds are the kinds of news with their plurals, in the order of a list.

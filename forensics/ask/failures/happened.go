@@ -157,7 +157,7 @@ func (f *Answer) originKey(g *FailureGroup) string {
 	if o := f.originOf(g); o != nil {
 		return o.Dst + separator + o.Protocol
 	}
-	return separator + g.Dst
+	return separator + g.Dst + separator + g.Protocol + separator + g.Status
 }
 
 // requests describes requests that failed.
@@ -261,6 +261,8 @@ func (h *Happened) share(what [2]string) string {
 	switch {
 	case h.Of == 1:
 		return "the only " + what[0]
+	case h.Failed == h.Of && h.Of == 2:
+		return "both " + what[1]
 	case h.Failed == h.Of:
 		return "all " + plural.Count(h.Of, what[0], what[1])
 	}
