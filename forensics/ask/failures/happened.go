@@ -3,6 +3,7 @@ package failures
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,6 +40,22 @@ type Happened struct {
 type Holder struct {
 	Client      string `json:"client"`
 	Connections int64  `json:"connections"`
+}
+
+// sentenceGroups is how many kinds of failed calls are followed to their origin for a sentence alone.
+const sentenceGroups = 10
+
+// Sentence is what happened in a scope; empty if nothing did, or if there is too little memory to find it.
+func Sentence(ctx context.Context, c *forensics.Case, scope ask.Scope) (string, error) {
+	scope.Limit, scope.All = sentenceGroups, false
+	f, err := Ask(ctx, c, In{Scope: scope})
+	switch {
+	case errors.Is(err, forensics.ErrMemory):
+		return "", nil
+	case err != nil || f.Happened == nil:
+		return "", err
+	}
+	return f.Happened.What, nil
 }
 
 const separator = "\x1f" // of names in an argument of SQL

@@ -3,7 +3,6 @@ package servicemap
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -20,8 +18,8 @@ import (
 // overviewRows is the default number of rows per list in an overview.
 const overviewRows = 8
 
-// failureGroups is how many kinds of failed calls are followed to their origin for the summary.
-const failureGroups = 10
+// Happening says what went wrong in a scope, in sentences; empty if nothing did.
+type Happening func(ctx context.Context, c *forensics.Case, scope ask.Scope) (string, error)
 
 // OverviewIn is the input of get_overview.
 type OverviewIn struct {
@@ -81,15 +79,22 @@ type Failure struct {
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three"`
 }
 
-// OverviewQuestion is the question get_overview.
-func OverviewQuestion() ask.Question {
-	q := ask.New("get_overview", "Summarize the case", "A first look: what was recorded, services, protocols with one example each, busiest endpoints, failures, external domains, ingress. Ask this first.", true, AskOverview)
+// OverviewQuestion is the question get_overview, whose summary says what happened.
+func OverviewQuestion(happened Happening) ask.Question {
+	q := ask.New("get_overview", "Summarize the case", "A first look: what was recorded, services, protocols with one example each, busiest endpoints, failures, external domains, ingress. Ask this first.", true,
+		func(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
+			return overview(ctx, c, in, happened)
+		})
 	q.Rows = overviewRows
 	return q
 }
 
-// AskOverview answers get_overview.
+// AskOverview answers get_overview without what happened.
 func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
+	return overview(ctx, c, in, func(context.Context, *forensics.Case, ask.Scope) (string, error) { return "", nil })
+}
+
+func overview(ctx context.Context, c *forensics.Case, in OverviewIn, what Happening) (*Overview, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
@@ -129,9 +134,11 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overvi
 	if n := c.Borrowed(); n > 0 {
 		out.Note("%s", plural.Sprintf("%d {address has its|addresses have their} name from a DNS answer in another bundle of the case: such a name is as certain as that bundle", n))
 	}
-	happened, err := whatHappened(ctx, c, in, out)
-	if err != nil {
-		return nil, err
+	happened := ""
+	if out.Failed > 0 || out.Conns.Shut > 0 { // it takes long
+		if happened, err = what(ctx, c, in.Scope); err != nil {
+			return nil, err
+		}
 	}
 	out.summarize(w, happened)
 	seen := len(out.Protocols) + int(out.Conns.Total)
@@ -271,22 +278,6 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 		return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.Protocol, b.Protocol))
 	})
 	return out, err
-}
-
-// whatHappened is the sentence of find_failures, which takes long only if calls failed.
-func whatHappened(ctx context.Context, c *forensics.Case, in OverviewIn, o *Overview) (string, error) {
-	if o.Failed == 0 && o.Conns.Shut == 0 {
-		return "", nil
-	}
-	in.Limit = failureGroups
-	f, err := failures.Ask(ctx, c, failures.In{Scope: in.Scope})
-	switch {
-	case errors.Is(err, forensics.ErrMemory):
-		return "", nil
-	case err != nil || f.Happened == nil:
-		return "", err
-	}
-	return f.Happened.What, nil
 }
 
 // summarize writes the summary.

@@ -118,7 +118,7 @@ func Questions() []ask.Question { return slices.Clone(questions()) }
 // questions makes the list once, because the schemas take milliseconds and every command needs them.
 var questions = sync.OnceValue(func() []ask.Question {
 	return slices.Concat(
-		about("services", servicemap.OverviewQuestion(), servicemap.MapQuestion(), servicemap.DependenciesQuestion(), service.DescribeQuestion(),
+		about("services", servicemap.OverviewQuestion(failures.Sentence), servicemap.MapQuestion(), servicemap.DependenciesQuestion(), service.DescribeQuestion(),
 			servicemap.ExternalQuestion(), access.PairQuestion()),
 		about("incidents", failures.Question(), trace.Question(), service.TimelineQuestion(), compare.Question(), search.Question()),
 		about("performance", latency.StatsQuestion(), latency.Question(), patterns.Question(), latency.CapacityQuestion()),
