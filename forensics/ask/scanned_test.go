@@ -70,7 +70,7 @@ const question = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\
 // TestServiceListHasNoScannedHosts looks at the lists of services.
 func TestServiceListHasNoScannedHosts(t *testing.T) {
 	c := asktest.OpenMade(t, scanned())
-	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}, nil))
 	var names []string
 	for _, n := range o.Services {
 		names = append(names, n.Name)
@@ -103,7 +103,7 @@ func TestOverviewWithoutCallsIsNotEmpty(t *testing.T) {
 	var w traffic.Capture
 	w.Attempt(0, "10.0.0.1", "10.0.0.7:22", true)
 	c := asktest.OpenMade(t, &w)
-	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}, nil))
 	if o.Matched != "some" || !strings.HasSuffix(o.Summary[0], ": no calls, on 1 connection, of which 1 was refused or not answered.") {
 		t.Errorf("matched %s, %q", o.Matched, o.Summary)
 	}

@@ -41,7 +41,7 @@ func TestOverviewNamesServersOnly(t *testing.T) {
 		made.Datagram(at+3*time.Millisecond, client, outside+"2:67", bootp(1)+"\x35\x01\x03\x0c\x06ab.xyz\xff")
 	}
 	c := openMade(t, &made)
-	o, err := servicemap.AskOverview(ctx, c, servicemap.OverviewIn{})
+	o, err := servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestICMPErrorsBlameNobodyWhoReports(t *testing.T) {
 			t.Errorf("to %q from %q: %+v", row.service, row.client, f.ICMP)
 		}
 	}
-	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}, nil))
 	if o.Failed != 0 || len(o.Failures) != 0 || len(o.ICMP) != 1 || o.ICMP[0].Dst != host {
 		t.Errorf("the overview has %d failures, %+v, %+v", o.Failed, o.Failures, o.ICMP)
 	}
@@ -68,7 +68,7 @@ func TestResponsesThatBrokeOffSayWhy(t *testing.T) {
 	if len(f.Groups) != 1 || f.Groups[0].Status != "200 OK, timeout" || len(f.Causes) != 1 || f.Causes[0].Status != "200 OK, timeout" {
 		t.Errorf("%+v, %+v; want the status 200 OK, timeout", f.Groups, f.Causes)
 	}
-	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}))
+	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, c, servicemap.OverviewIn{}, nil))
 	if len(o.Failures) != 1 || o.Failures[0].Status != "200 OK, timeout" {
 		t.Errorf("the overview has %+v", o.Failures)
 	}

@@ -179,7 +179,7 @@ func TestEachOutsideClientCounts(t *testing.T) {
 	for i, conn := range []string{"a", "b", "c"} {
 		w.Exchange(asktest.Ms(float64(10*i)), asktest.Ms(2), conn, fmt.Sprintf("198.51.100.%d", 1+i/2), "10.0.0.9:80", "GET / HTTP/1.1\r\nHost: api\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	}
-	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, asktest.OpenMade(t, w), servicemap.OverviewIn{}))
+	o := asktest.Must[*servicemap.Overview](t)(servicemap.AskOverview(ctx, asktest.OpenMade(t, w), servicemap.OverviewIn{}, nil))
 	if len(o.Protocols) != 1 || o.Protocols[0].Clients != 2 || o.Protocols[0].Servers != 1 || len(o.Edges) != 1 {
 		t.Errorf("%+v on %d edges, want 2 clients on 1 edge", o.Protocols, len(o.Edges))
 	}

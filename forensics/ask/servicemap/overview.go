@@ -83,18 +83,14 @@ type Failure struct {
 func OverviewQuestion(happened Happening) ask.Question {
 	q := ask.New("get_overview", "Summarize the case", "A first look: what was recorded, services, protocols with one example each, busiest endpoints, failures, external domains, ingress. Ask this first.", true,
 		func(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
-			return overview(ctx, c, in, happened)
+			return AskOverview(ctx, c, in, happened)
 		})
 	q.Rows = overviewRows
 	return q
 }
 
-// AskOverview answers get_overview without what happened.
-func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn) (*Overview, error) {
-	return overview(ctx, c, in, func(context.Context, *forensics.Case, ask.Scope) (string, error) { return "", nil })
-}
-
-func overview(ctx context.Context, c *forensics.Case, in OverviewIn, what Happening) (*Overview, error) {
+// AskOverview answers get_overview. If happened is nil, the summary does not say what happened.
+func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn, happened Happening) (*Overview, error) {
 	w, err := in.Read(ctx, c)
 	if err != nil {
 		return nil, err
@@ -134,13 +130,13 @@ func overview(ctx context.Context, c *forensics.Case, in OverviewIn, what Happen
 	if n := c.Borrowed(); n > 0 {
 		out.Note("%s", plural.Sprintf("%d {address has its|addresses have their} name from a DNS answer in another bundle of the case: such a name is as certain as that bundle", n))
 	}
-	happened := ""
-	if out.Failed > 0 || out.Conns.Shut > 0 { // it takes long
-		if happened, err = what(ctx, c, in.Scope); err != nil {
+	what := ""
+	if happened != nil && (out.Failed > 0 || out.Conns.Shut > 0) { // it takes long
+		if what, err = happened(ctx, c, in.Scope); err != nil {
 			return nil, err
 		}
 	}
-	out.summarize(w, happened)
+	out.summarize(w, what)
 	seen := len(out.Protocols) + int(out.Conns.Total)
 	if !w.Asked && !w.Narrowed {
 		seen += len(out.NotIP)

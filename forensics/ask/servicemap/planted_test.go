@@ -31,7 +31,7 @@ func TestReachableFromNamespace(t *testing.T) {
 
 func TestOverviewOfTheCluster(t *testing.T) {
 	asktest.Planted(t, 23, func(a *asktest.Asked) {
-		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{Scope: asktest.Whole}))
+		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{Scope: asktest.Whole}, nil))
 		a.Says("namespaces", o.Namespaces)
 		a.Says("ingress", o.Ingress)
 		a.Says("databases", o.Services)
@@ -48,7 +48,7 @@ func TestOverviewOfTheCluster(t *testing.T) {
 			}
 		}
 		a.Groups("pairs", got, true)
-		small := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{}))
+		small := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{}, nil))
 		if text, _ := json.Marshal(small); len(text) > 24<<10 {
 			a.T.Errorf("an overview of %d bytes", len(text))
 		}
@@ -57,7 +57,7 @@ func TestOverviewOfTheCluster(t *testing.T) {
 
 func TestProtocolsInUse(t *testing.T) {
 	asktest.Planted(t, 26, func(a *asktest.Asked) {
-		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{}))
+		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{}, nil))
 		got := map[string]float64{}
 		for _, p := range o.Protocols {
 			if p.Example.CallID == "" || p.Example.Packets == "" {
@@ -98,7 +98,7 @@ func TestWhatATeamOwns(t *testing.T) {
 
 func TestMostUsedEndpoints(t *testing.T) {
 	asktest.Planted(t, 24, func(a *asktest.Asked) {
-		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{Scope: ask.Scope{KFL: "http", Limit: 50}}))
+		o := asktest.Must[*servicemap.Overview](a.T)(servicemap.AskOverview(ctx, a.Case, servicemap.OverviewIn{Scope: ask.Scope{KFL: "http", Limit: 50}}, nil))
 		got := map[string]float64{}
 		for _, e := range o.Endpoints {
 			got[asktest.Bare(e.Dst)+" "+e.Endpoint] += float64(e.Calls)

@@ -75,7 +75,7 @@ func TestFiltersMatchTheCallsThatAreCounted(t *testing.T) {
 // someNames are the names of four services of a case, and none.
 func someNames(t *testing.T, c *forensics.Case) []string {
 	t.Helper()
-	o, err := servicemap.AskOverview(context.Background(), c, servicemap.OverviewIn{})
+	o, err := servicemap.AskOverview(context.Background(), c, servicemap.OverviewIn{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -289,7 +289,7 @@ func noneIsCalled(t *testing.T, k *forensics.Case) {
 			t.Errorf("the map has %s", n.Name)
 		}
 	}
-	o, err := servicemap.AskOverview(ctx, k, servicemap.OverviewIn{})
+	o, err := servicemap.AskOverview(ctx, k, servicemap.OverviewIn{}, nil)
 	if err != nil || len(o.External) != 1 || o.External[0].Domain != proxyIP {
 		t.Errorf("the overview has %+v, %v", o.External, err)
 	}
