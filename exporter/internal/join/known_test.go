@@ -1,6 +1,7 @@
 package join
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
@@ -36,7 +37,7 @@ func TestIDsAreForgotten(t *testing.T) {
 	var k known
 	c := begin(&k.conns, 33)
 	c.no, c.ranks = 5, [2]uint8{3, 3}
-	if got := begin(&k.conns, 33); *got != (joinedConn{}) || k.conn(33) != got || len(k.conns) != 34 {
+	if got := begin(&k.conns, 33); !reflect.DeepEqual(*got, joinedConn{}) || k.conn(33) != got || len(k.conns) != 34 {
 		t.Errorf("%+v is left", *got)
 	}
 }

@@ -3,6 +3,7 @@
 package failures
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
