@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/store"
@@ -69,6 +71,9 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 		}
 		return bundle.OpenWith(path, o)
 	}}
+	if o.Indicators, err = readIndicators(e.indicators); err != nil {
+		return nil, err
+	}
 	if o.MaskSecrets && e.mask != maskDefault {
 		if o.Policy, err = redact.Load(e.mask); err != nil {
 			return nil, exit.With(err, exit.Syntax, "docs/guide/redaction.md describes the format of a policy")
@@ -102,6 +107,25 @@ const maskDefault = "default"
 func (e *env) maskFlag(c *cobra.Command) {
 	c.Flags().StringVar(&e.mask, "mask", "", "mask secrets, as servers do; --mask=POLICY.yaml says which (docs/guide/redaction.md)")
 	c.Flags().Lookup("mask").NoOptDefVal = maskDefault
+}
+
+// indicatorFlag adds --indicators to a command that asks for findings.
+func (e *env) indicatorFlag(c *cobra.Command) {
+	c.Flags().StringArrayVar(&e.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
+}
+
+// readIndicators reads files of indicators; without any it returns nil.
+func readIndicators(paths []string) (*indicator.Set, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	set, err := indicator.Read(paths)
+	var bad *indicator.Error
+	var file *fs.PathError
+	if errors.As(err, &bad) && !errors.As(err, &file) {
+		return nil, exit.With(err, exit.Syntax, "docs/guide/indicators.md describes the files")
+	}
+	return set, err
 }
 
 // masked wraps write and masks the case's secret values in its output: answers to questions

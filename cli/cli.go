@@ -36,12 +36,13 @@ import (
 // env is a command's access to the outside world.
 type env struct {
 	console.Streams
-	running  bool          // the command line was valid
-	prompt   bool          // a line of the shell
-	mask     string        // from --mask: a policy, maskDefault, or empty
-	known    *redact.Known // the secret values of a masked case
-	captures bundleFlags   // from captureFlags
-	held     []*bundle.Held
+	running    bool          // the command line was valid
+	prompt     bool          // a line of the shell
+	mask       string        // from --mask: a policy, maskDefault, or empty
+	indicators []string      // of --indicators
+	known      *redact.Known // the secret values of a masked case
+	captures   bundleFlags   // from captureFlags
+	held       []*bundle.Held
 
 	accessPath string         // of --access-log, or of the environment
 	access     *accesslog.Log // nil: none is kept

@@ -78,6 +78,7 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 		},
 	}
 	e.maskFlag(c)
+	e.indicatorFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.LongTime)

@@ -38,6 +38,7 @@ type queryFlags struct {
 func (f *queryFlags) flags(e *env, c *cobra.Command, formats []string) {
 	f.formats = formats
 	e.maskFlag(c)
+	e.indicatorFlag(c)
 	e.captureFlags(c)
 	e.WideFlag(c)
 	c.Flags().StringVar(&f.format, "format", "table", strings.Join(formats, ", "))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,7 @@ signed the report. Results of a second tool are checked again only with --rechec
 	recheckFlag(c, &f.recheck)
 	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
+	e.indicatorFlag(c)
 	return c
 }
 
@@ -83,6 +85,15 @@ type checkedReport struct {
 	file    []byte
 	check   *report.Check
 	bundles []*bundle.Report // results of verifications; nil: not all were verified
+}
+
+// indicatorsOf are the flags for the lists with which a report was made.
+func indicatorsOf(r *value.Report) string {
+	var list []string
+	for _, f := range r.Basis.Indicators {
+		list = append(list, fmt.Sprintf("--indicators %s (SHA-256 %s)", f.Name, f.SHA256))
+	}
+	return cmp.Or(strings.Join(list, ", "), "no --indicators")
 }
 
 // checkReport checks the report in a file against bundles. If every is true, all bundles are verified.
@@ -123,6 +134,9 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 	e.maskReport(cs, o)
 	if o.MaskID != r.Basis.Mask {
 		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", cmp.Or(r.Basis.Mask, "none"))
+	}
+	if !slices.Equal(r.Basis.Indicators, report.IndicatorsOf(cs)) {
+		return nil, exit.Usagef("the report was made with other lists of indicators: give %s", indicatorsOf(r))
 	}
 	if out.check, err = report.Verify(ctx, form, file, cs, *o); err != nil {
 		return nil, e.reportError(err)

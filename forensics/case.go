@@ -23,6 +23,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/pages"
 	"github.com/pcapsule/pcapsule/forensics/redact"
@@ -52,6 +53,8 @@ type Options struct {
 	MaskSecrets bool   // mask all texts of all tables by the policy, for every kind of query
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
+
+	Indicators *indicator.Set // lists that the analyzer indicator compares with; nil: none
 
 	Macros map[string]string // names for KFL filters in every query
 
@@ -227,6 +230,11 @@ func (c *Case) identity() string {
 	for _, b := range c.bundles {
 		contentOf(h, b)
 	}
+	if set := c.options.Indicators; set != nil {
+		for _, f := range set.Sources {
+			fmt.Fprintf(h, "|indicators %s %s", f.File, f.SHA256)
+		}
+	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
@@ -288,6 +296,9 @@ func (c *Case) Unmasked() *Case {
 	}
 	return c.whole
 }
+
+// Indicators returns the lists with which the case was opened.
+func (c *Case) Indicators() *indicator.Set { return c.options.Indicators }
 
 // Bundles lists the open bundles.
 func (c *Case) Bundles() []BundleInfo {

@@ -98,6 +98,7 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.Mask != nil && o.Mask(o.KFL) != o.KFL {
 		return nil, &ask.InputError{Field: "kfl", What: "the filter has a secret that the report masks: write it without the secret"}
 	}
+	b.Indicators = IndicatorsOf(c)
 	for i, info := range c.Bundles() {
 		s, err := sourceOf(info)
 		if err != nil {
@@ -107,6 +108,17 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 		b.Bundles = append(b.Bundles, s)
 	}
 	return b, nil
+}
+
+// IndicatorsOf identifies the lists of indicators of a case.
+func IndicatorsOf(c *forensics.Case) (list []value.List) {
+	if c.Indicators() == nil {
+		return nil
+	}
+	for _, f := range c.Indicators().Sources {
+		list = append(list, value.List{Name: value.Clean(f.File, value.MaxText), SHA256: f.SHA256})
+	}
+	return list
 }
 
 // sourceOf identifies a bundle.

@@ -21,6 +21,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -35,6 +36,8 @@ type Options struct {
 	Questions []ask.Question
 	Analyzers []finding.Analyzer
 
+	// Indicators reads files of indicators; nil if there are none.
+	Indicators func(paths []string) (*indicator.Set, error)
 	// AccessLog returns the log that has a line for every question; nil: none is kept.
 	AccessLog func() *accesslog.Log
 	// Report renders the report on a case.
@@ -66,7 +69,7 @@ type answerFlags struct {
 	ring, snapshots, copies  string
 	cluster                  string // namespace of the hub
 	secrets, show, packets   bool
-	allow                    []string
+	allow, indicators        []string
 	deadline, liveKeep       time.Duration
 	parallel                 int
 	memory, temp, keep       command.Size
@@ -89,6 +92,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on as many processors as its memory allows")
+	f.StringArrayVar(&a.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
 	a.memory, a.temp, a.keep = forensics.DefaultMemory, 4<<30, 32<<20
 	f.Var(&a.memory, "memory", "memory use that the program tries not to exceed")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
@@ -123,6 +127,10 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 			}
 		}
 	}
+	indicators, err := with.Indicators(a.indicators)
+	if err != nil {
+		return nil, nil, err
+	}
 	room := a.room(with.Warn)
 	ends := []func(){room.close}
 	var opener forensics.Opener
@@ -132,7 +140,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		if a.secrets {
 			options.Policy = redact.Nothing()
 		}
-		options.Open = opener
+		options.Open, options.Indicators = opener, indicators
 		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {
 			finding.Bind(c, with.Analyzers)

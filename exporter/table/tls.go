@@ -45,6 +45,7 @@ type TLSHandshake struct {
 	ChainIssuers    []string    `col:"chain_issuers" doc:"issuers of these certificates, in the order of chain_subjects"`
 	ChainNotAfter   []string    `col:"chain_not_after" doc:"ends of validity in the order of chain_subjects, RFC 3339"`
 	ChainSHA256     []string    `col:"chain_sha256" doc:"SHA-256 in the order of chain_subjects, hexadecimal"`
+	ChainSHA1       []string    `col:"chain_sha1" doc:"SHA-1 in the order of chain_subjects, hexadecimal: the fingerprint of many block lists"`
 
 	ClientCertSubject     Opt[string] `col:"client_cert_subject" doc:"subject of the client's certificate, RFC 2253"`
 	ClientCertIssuer      Opt[string] `col:"client_cert_issuer" doc:"issuer of the client's certificate, RFC 2253"`
@@ -60,6 +61,7 @@ type TLSHandshake struct {
 	ClientCertExpired     Opt[bool]   `col:"client_cert_expired" doc:"its validity had ended when it was captured"`
 	ClientCertProblem     Opt[string] `col:"client_cert_problem" doc:"why the certificate could not be parsed completely"`
 	ClientChainSHA256     []string    `col:"client_chain_sha256" doc:"SHA-256 of all certificates that the client sent, its own first, hexadecimal"`
+	ClientChainSHA1       []string    `col:"client_chain_sha1" doc:"SHA-1 in the order of client_chain_sha256, hexadecimal"`
 }
 
 // OfCall links the handshake to its row in calls.

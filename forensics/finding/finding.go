@@ -60,6 +60,10 @@ type Analyzer struct {
 	CVEs       []string // that it is about, if there are any
 	Unproved   string   // what its findings do not prove, as a sentence; empty if Doc says it
 
+	// Lacks returns what a case lacks for the analyzer to run at all, as a sentence, or "". Nil: nothing. Unless it is asked
+	// for by name, such an analyzer is left out.
+	Lacks func(c *forensics.Case) string
+
 	// Controls returns the ids of the controls that a finding contradicts, such as pci/4.2.1. The
 	// data of package control decides it; nil means none.
 	Controls func(f *Finding) []string
@@ -112,12 +116,29 @@ type Finding struct {
 	CVEs       []string `json:"cves,omitempty" jsonschema:"CVE ids"`
 	Unproved   string   `json:"not_proved,omitempty" jsonschema:"what the packets do not prove"`
 
+	Listed *Listed `json:"indicator,omitempty" jsonschema:"entry of a list of indicators that it matches"`
+
 	Accepted *Acceptance `json:"accepted,omitempty" jsonschema:"why this finding is accepted, from the accept list"`
 
 	// Key distinguishes findings of one analyzer between the same ends. It depends neither on the
 	// window nor on counts or times, because accept lists and comparisons use the id for years. If
 	// it is empty, Detail and Other of the row are used.
 	Key string `json:"-"`
+}
+
+// Listed is an entry of a list of indicators.
+type Listed struct {
+	Kind  string   `json:"kind"`
+	Value string   `json:"value" jsonschema:"as in the list, in its usual form"`
+	Port  int64    `json:"port,omitempty"`
+	Name  string   `json:"name,omitempty" jsonschema:"what it stands for, in the words of the list"`
+	File  string   `json:"file"`
+	Feed  string   `json:"feed,omitempty" jsonschema:"who published it, in the words of the list"`
+	Line  int64    `json:"line"`
+	From  string   `json:"valid_from,omitempty"`
+	Until string   `json:"valid_until,omitempty"`
+	Valid bool     `json:"valid" jsonschema:"it was valid when the traffic was captured"`
+	Seen  []string `json:"seen_as" jsonschema:"where the value was seen"`
 }
 
 // id identifies a finding in every recording of the same system.

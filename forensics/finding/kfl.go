@@ -84,6 +84,9 @@ func (b *kflFindings) find(ctx context.Context, kind string) ([]Finding, error) 
 	if i < 0 {
 		return nil, fmt.Errorf("unknown analyzer %q", kind)
 	}
+	if lack := b.analyzers[i].lacks(b.c); lack != "" {
+		return nil, fmt.Errorf("analyzer %s cannot run: %s", kind, lack)
+	}
 	first, last, _ := b.c.Window()
 	l := &Look{Case: b.c, From: first, To: last, Calls: "calls_raw", Where: "true", name: kind, of: b.analyzers[i], all: true}
 	l.there = surveyOf(ctx, *l, b.analyzers[i:i+1])

@@ -85,6 +85,11 @@ func Run(ctx context.Context, c *forensics.Case, analyzers []Analyzer, in In) (*
 	var wanted []Analyzer
 	for _, a := range analyzers {
 		if len(in.Names) == 0 || slices.Contains(in.Names, a.Name) {
+			if lack := a.lacks(c); lack != "" && len(in.Names) > 0 {
+				return nil, ask.Wrong("names", "%s cannot run: %s", a.Name, lack)
+			} else if lack != "" {
+				continue
+			}
 			looks = append(looks, &Look{Case: c, From: asked.From, To: asked.To, Calls: calls, Where: where, Args: args, Allow: allow, kfl: in.KFL, name: a.Name, of: a, all: in.Every, thorough: in.Thorough})
 			wanted = append(wanted, a)
 		}

@@ -61,6 +61,14 @@ func findAll(ctx context.Context, looks []*Look, whole bool) error {
 	return first
 }
 
+// lacks returns what a case lacks for an analyzer, or "".
+func (a *Analyzer) lacks(c *forensics.Case) string {
+	if a.Lacks == nil {
+		return ""
+	}
+	return a.Lacks(c)
+}
+
 // find runs one analyzer. If others wait, it gets half of the remaining time, so that a slow one
 // leaves time for them.
 func (l *Look) find(ctx context.Context, whole bool) error {

@@ -44,6 +44,9 @@ func Read(paths []string) (*Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading indicators: %w", err)
 		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			s.expect(info.Size())
+		}
 		err = s.add(filepath.Base(p), f)
 		f.Close()
 		if err != nil {
@@ -71,7 +74,7 @@ func (s *Set) add(name string, r io.Reader) error {
 	in := bufio.NewReaderSize(io.TeeReader(limited, hash), 256<<10)
 	start, err := in.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return &Error{File: name, Err: err}
+		return fmt.Errorf("reading indicators: %w", err)
 	}
 	switch {
 	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")): // a byte order mark, which many programs for tables write

@@ -110,6 +110,7 @@ type Set struct {
 	of      [4]int         // entries by table
 	lengths []netip.Prefix // a network of each family and length
 	seen    map[netip.Prefix]bool
+	short   bool
 }
 
 // Tables, the first byte of a key.
@@ -134,6 +135,19 @@ func (s *Set) Len() int {
 
 // Has reports whether there can be indicators of a kind.
 func (s *Set) Has(k Kind) bool { return s.of[tableOf(k)] > 0 }
+
+// expect makes room for a file, so that a long list is not copied each time that it grows.
+func (s *Set) expect(size int64) {
+	n := int(min(size, 64<<20))
+	s.keys = slices.Grow(s.keys, n)
+	s.entries = slices.Grow(s.entries, n/40)
+	for s.used == 0 && len(s.slots) < n/20 {
+		s.slots = make([]uint32, 2*len(s.slots))
+	}
+}
+
+// ShortHashes reports whether there can be MD5 or SHA-1 hashes of files.
+func (s *Set) ShortHashes() bool { return s.short }
 
 // value is an indicator while it is read.
 type value struct {
@@ -162,6 +176,7 @@ func (s *Set) put(v value, d detail, line int) error {
 		return fmt.Errorf("the indicators have more than %d bytes", maxKeys)
 	}
 	s.of[tableOf(v.kind)]++
+	s.short = s.short || (v.kind == File || v.kind == Any) && len(v.text) < lengthSHA256
 	e := entry{detail: uint32(len(s.details) - 1), line: uint32(line), at: uint32(at), size: uint16(len(s.keys) - at), port: v.port, kind: v.kind}
 	key := s.keys[at:]
 	slot := s.find(key, &e.hash)
@@ -358,3 +373,11 @@ func (s *Set) Other(k Kind, text string) []Indicator {
 
 // At reports whether an indicator is valid at a time.
 func (i *Indicator) At(ns int64) bool { return ns >= i.From && (i.Until == 0 || ns < i.Until) }
+
+// MailDomains returns the domains of the mail addresses in a text.
+func MailDomains(text string) (list []string) {
+	for _, a := range addressesIn(text) {
+		list = append(list, a[strings.LastIndexByte(a, '@')+1:])
+	}
+	return list
+}

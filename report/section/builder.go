@@ -129,6 +129,11 @@ type builder struct {
 // Build makes a report.
 func Build(ctx context.Context, in Input) (*value.Report, error) {
 	t, own := authored(in.Template)
+	if in.Case.Indicators() != nil {
+		if t = withIndicators(t); t == nil {
+			return nil, ask.Wrong("indicators", "the template %s has no section findings, which shows what matches", in.Basis.Name)
+		}
+	}
 	in.Template = t
 	b := &builder{ctx: ask.Remember(ctx, in.Case), c: in.Case, in: in, authored: own, numbers: map[value.Query]int{}, answers: map[string]*asked{}}
 	b.r = &value.Report{Schema: value.Schema, Kind: t.Title, About: t.About, Basis: in.Basis, Facts: []value.Number{}, Findings: []value.Finding{}, Sections: []value.Section{}, Queries: []value.Query{}}

@@ -32,19 +32,20 @@ type Report struct {
 
 // Basis lists the inputs of a report. The same basis gives the same report.
 type Basis struct {
-	Release  string   `json:"release,omitempty"` // of the program
-	Template string   `json:"template"`          // text of the template
-	Name     string   `json:"name"`              // of the template
-	Title    string   `json:"title,omitempty"`   // as requested
-	From     string   `json:"from,omitempty"`    // as requested
-	To       string   `json:"to,omitempty"`      // as requested
-	KFL      string   `json:"kfl,omitempty"`     // filter of calls, as requested
-	Mask     string   `json:"mask,omitempty"`    // SHA-256 of the policy that masked it; empty: not masked
-	Accept   string   `json:"accept,omitempty"`  // list of accepted findings, as given
-	Allow    []string `json:"allow,omitempty"`   // allowed outside destinations and pairs of namespaces, as given
-	Attest   bool     `json:"attest,omitempty"`  // the author states that the capture points see all traffic in scope
-	Bundles  []Source `json:"bundles"`
-	Recheck  *Recheck `json:"recheck,omitempty"` // observation of a second tool; nil: none was asked
+	Release    string   `json:"release,omitempty"` // of the program
+	Template   string   `json:"template"`          // text of the template
+	Name       string   `json:"name"`              // of the template
+	Title      string   `json:"title,omitempty"`   // as requested
+	From       string   `json:"from,omitempty"`    // as requested
+	To         string   `json:"to,omitempty"`      // as requested
+	KFL        string   `json:"kfl,omitempty"`     // filter of calls, as requested
+	Mask       string   `json:"mask,omitempty"`    // SHA-256 of the policy that masked it; empty: not masked
+	Accept     string   `json:"accept,omitempty"`  // list of accepted findings, as given
+	Allow      []string `json:"allow,omitempty"`   // allowed outside destinations and pairs of namespaces, as given
+	Attest     bool     `json:"attest,omitempty"`  // the author states that the capture points see all traffic in scope
+	Bundles    []Source `json:"bundles"`
+	Indicators []List   `json:"indicators,omitempty"` // of indicators, with which traffic was compared
+	Recheck    *Recheck `json:"recheck,omitempty"`    // observation of a second tool; nil: none was asked
 }
 
 // Source identifies a bundle by its contents.
@@ -52,6 +53,12 @@ type Source struct {
 	Name        string `json:"name"`
 	TagManifest string `json:"tagmanifest_sha256,omitempty"` // SHA-256 of tagmanifest-sha256.txt
 	Checked     bool   `json:"checked,omitempty"`            // every file was hashed for the report
+}
+
+// List identifies a file that is not of a bundle.
+type List struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
 }
 
 // Finding identifies a finding between reports.

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,7 +39,7 @@ func (c *Certs) get(der []byte) *handshake.Certificate {
 		return cert
 	}
 	cert = handshake.ReadCertificate(der)
-	cert.SHA256 = sum
+	cert.SHA256, cert.SHA1 = sum, sha1.Sum(der)
 	if len(der) > maxCachedSize {
 		return cert
 	}
@@ -100,6 +101,7 @@ func fillServerCert(d *table.TLSHandshake, certs []*handshake.Certificate, now i
 	d.CertSHA256, d.CertProblem = table.Some(table.Hash(c.SHA256)), table.NonEmpty(c.Problem)
 	for _, c := range certs {
 		d.ChainSHA256 = append(d.ChainSHA256, hex.EncodeToString(c.SHA256[:]))
+		d.ChainSHA1 = append(d.ChainSHA1, hex.EncodeToString(c.SHA1[:]))
 		d.ChainSubjects = append(d.ChainSubjects, c.Subject)
 		d.ChainIssuers = append(d.ChainIssuers, c.Issuer)
 		end := ""
@@ -127,6 +129,7 @@ func fillClientCert(d *table.TLSHandshake, certs []*handshake.Certificate, now i
 	d.ClientCertSHA256, d.ClientCertProblem = table.Some(table.Hash(c.SHA256)), table.NonEmpty(c.Problem)
 	for _, c := range certs {
 		d.ClientChainSHA256 = append(d.ClientChainSHA256, hex.EncodeToString(c.SHA256[:]))
+		d.ClientChainSHA1 = append(d.ClientChainSHA1, hex.EncodeToString(c.SHA1[:]))
 	}
 	if !c.Read {
 		return

@@ -38,6 +38,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/heartbleed"
 	"github.com/pcapsule/pcapsule/forensics/finding/http2flood"
 	"github.com/pcapsule/pcapsule/forensics/finding/icmptunnel"
+	"github.com/pcapsule/pcapsule/forensics/finding/indicators"
 	"github.com/pcapsule/pcapsule/forensics/finding/jndi"
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/networkpolicy"
@@ -102,6 +103,7 @@ func Analyzers() []finding.Analyzer {
 		poisoning.Analyzer(),
 		spoofing.Analyzer(),
 		defaultlogin.Analyzer(),
+		indicators.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}

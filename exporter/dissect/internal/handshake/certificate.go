@@ -22,6 +22,7 @@ import (
 // ASN.1 still yields are set, and Problem is the reason.
 type Certificate struct {
 	SHA256          [32]byte // set by the caller
+	SHA1            [20]byte // set by the caller
 	Read            bool     // some of the fields below are set
 	Problem         string
 	Subject, Issuer string
