@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	findings "github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/forensics/geoip"
 	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -71,7 +71,7 @@ func (e *env) openCase(ctx context.Context, paths []string) (*forensics.Case, er
 		}
 		return bundle.OpenWith(path, o)
 	}}
-	if o.Indicators, err = readIndicators(e.indicators); err != nil {
+	if o.Indicators, o.GeoIP, err = readLists(e.indicators, e.geoip); err != nil {
 		return nil, err
 	}
 	if o.MaskSecrets && e.mask != maskDefault {
@@ -109,23 +109,31 @@ func (e *env) maskFlag(c *cobra.Command) {
 	c.Flags().Lookup("mask").NoOptDefVal = maskDefault
 }
 
-// indicatorFlag adds --indicators to a command that asks for findings.
+// listFlags adds --indicators and --geoip to a command that asks questions.
+func (e *env) listFlags(c *cobra.Command) {
+	e.indicatorFlag(c)
+	c.Flags().StringArrayVar(&e.geoip, "geoip", nil, "GeoIP file (.mmdb) that names countries and network operators of outside addresses; can be repeated")
+}
+
+// indicatorFlag adds --indicators to a command that can refer to findings.
 func (e *env) indicatorFlag(c *cobra.Command) {
 	c.Flags().StringArrayVar(&e.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
 }
 
-// readIndicators reads files of indicators; without any it returns nil.
-func readIndicators(paths []string) (*indicator.Set, error) {
-	if len(paths) == 0 {
-		return nil, nil
+// readLists reads files of indicators and GeoIP files. What is not given is nil.
+func readLists(indicators, places []string) (set *indicator.Set, geo *geoip.Set, err error) {
+	if len(indicators) > 0 {
+		set, err = indicator.Read(indicators)
 	}
-	set, err := indicator.Read(paths)
+	if err == nil && len(places) > 0 {
+		geo, err = geoip.Read(places)
+	}
 	var bad *indicator.Error
-	var file *fs.PathError
-	if errors.As(err, &bad) && !errors.As(err, &file) {
-		return nil, exit.With(err, exit.Syntax, "docs/guide/indicators.md describes the files")
+	var other *geoip.Error
+	if errors.As(err, &bad) || errors.As(err, &other) {
+		return nil, nil, exit.With(err, exit.Syntax, "docs/guide/indicators.md describes the files")
 	}
-	return set, err
+	return set, geo, err
 }
 
 // masked wraps write and masks the case's secret values in its output: answers to questions

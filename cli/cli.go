@@ -40,6 +40,7 @@ type env struct {
 	prompt     bool          // a line of the shell
 	mask       string        // from --mask: a policy, maskDefault, or empty
 	indicators []string      // of --indicators
+	geoip      []string      // of --geoip
 	known      *redact.Known // the secret values of a masked case
 	captures   bundleFlags   // from captureFlags
 	held       []*bundle.Held

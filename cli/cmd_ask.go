@@ -135,7 +135,7 @@ func (e *env) cmdQuestion(q ask.Question) *cobra.Command {
 		}
 	}
 	e.maskFlag(c)
-	e.indicatorFlag(c)
+	e.listFlags(c)
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.LongTime)
 	e.WideFlag(c)

@@ -78,7 +78,7 @@ installed, and the report says which facts it confirms and which differ.`,
 	c.Flags().BoolVar(&f.json, "json", false, "write the report as JSON; to standard output without -o")
 	f.window.flags(c)
 	e.maskFlag(c)
-	e.indicatorFlag(c)
+	e.listFlags(c)
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.LongTime)
 	c.Flags().BoolVar(&f.verify, "verify", false, "verify every file of the bundles first, and state the result in the report")

@@ -33,8 +33,8 @@ import (
 // serving returns what the commands mcp and serve take from this package.
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
-		Indicators: readIndicators,
-		AccessLog:  func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage(), Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
+		Lists:     readLists,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage(), Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 

@@ -75,7 +75,7 @@ signed the report. Results of a second tool are checked again only with --rechec
 	recheckFlag(c, &f.recheck)
 	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
-	e.indicatorFlag(c)
+	e.listFlags(c)
 	return c
 }
 
@@ -87,13 +87,16 @@ type checkedReport struct {
 	bundles []*bundle.Report // results of verifications; nil: not all were verified
 }
 
-// indicatorsOf are the flags for the lists with which a report was made.
-func indicatorsOf(r *value.Report) string {
+// listsOf are the flags for the lists of indicators and GeoIP files with which a report was made.
+func listsOf(r *value.Report) string {
 	var list []string
 	for _, f := range r.Basis.Indicators {
 		list = append(list, fmt.Sprintf("--indicators %s (SHA-256 %s)", f.Name, f.SHA256))
 	}
-	return cmp.Or(strings.Join(list, ", "), "no --indicators")
+	for _, f := range r.Basis.GeoIP {
+		list = append(list, fmt.Sprintf("--geoip %s (SHA-256 %s)", f.Name, f.SHA256))
+	}
+	return cmp.Or(strings.Join(list, ", "), "neither --indicators nor --geoip")
 }
 
 // checkReport checks the report in a file against bundles. If every is true, all bundles are verified.
@@ -135,8 +138,8 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 	if o.MaskID != r.Basis.Mask {
 		return nil, exit.Usagef("the report is masked by the policy with SHA-256 %s: give this policy with --mask=POLICY.yaml", cmp.Or(r.Basis.Mask, "none"))
 	}
-	if !slices.Equal(r.Basis.Indicators, report.IndicatorsOf(cs)) {
-		return nil, exit.Usagef("the report was made with other lists of indicators: give %s", indicatorsOf(r))
+	if indicators, geoip := report.ListsOf(cs); !slices.Equal(r.Basis.Indicators, indicators) || !slices.Equal(r.Basis.GeoIP, geoip) {
+		return nil, exit.Usagef("the report was made with other lists: give %s", listsOf(r))
 	}
 	if out.check, err = report.Verify(ctx, form, file, cs, *o); err != nil {
 		return nil, e.reportError(err)

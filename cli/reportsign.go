@@ -47,7 +47,7 @@ bundles is not signed. Public tools can verify the signature; docs/format/seal.m
 	f.Register(c.Flags())
 	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
-	e.indicatorFlag(c)
+	e.listFlags(c)
 	return c
 }
 

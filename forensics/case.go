@@ -23,6 +23,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/geoip"
 	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/forensics/internal/pages"
@@ -54,6 +55,7 @@ type Options struct {
 
 	Policy *redact.Policy // with MaskSecrets: what is masked; nil means redact.Default
 
+	GeoIP      *geoip.Set     // files that say where outside addresses are; nil: none
 	Indicators *indicator.Set // lists that the analyzer indicator compares with; nil: none
 
 	Macros map[string]string // names for KFL filters in every query
@@ -296,6 +298,9 @@ func (c *Case) Unmasked() *Case {
 	}
 	return c.whole
 }
+
+// GeoIP returns the files with which the case was opened that say where addresses are.
+func (c *Case) GeoIP() *geoip.Set { return c.options.GeoIP }
 
 // Indicators returns the lists with which the case was opened.
 func (c *Case) Indicators() *indicator.Set { return c.options.Indicators }

@@ -98,7 +98,7 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	if o.Mask != nil && o.Mask(o.KFL) != o.KFL {
 		return nil, &ask.InputError{Field: "kfl", What: "the filter has a secret that the report masks: write it without the secret"}
 	}
-	b.Indicators = IndicatorsOf(c)
+	b.Indicators, b.GeoIP = ListsOf(c)
 	for i, info := range c.Bundles() {
 		s, err := sourceOf(info)
 		if err != nil {
@@ -110,15 +110,19 @@ func (o *Options) basisOf(c *forensics.Case) (*value.Basis, error) {
 	return b, nil
 }
 
-// IndicatorsOf identifies the lists of indicators of a case.
-func IndicatorsOf(c *forensics.Case) (list []value.List) {
-	if c.Indicators() == nil {
-		return nil
+// ListsOf identifies the lists of indicators and the GeoIP files of a case.
+func ListsOf(c *forensics.Case) (indicators, geoip []value.List) {
+	if set := c.Indicators(); set != nil {
+		for _, f := range set.Sources {
+			indicators = append(indicators, value.List{Name: value.Clean(f.File, value.MaxText), SHA256: f.SHA256})
+		}
 	}
-	for _, f := range c.Indicators().Sources {
-		list = append(list, value.List{Name: value.Clean(f.File, value.MaxText), SHA256: f.SHA256})
+	if set := c.GeoIP(); set != nil {
+		for _, f := range set.Files {
+			geoip = append(geoip, value.List{Name: value.Clean(f.Name, value.MaxText), SHA256: f.SHA256})
+		}
 	}
-	return list
+	return indicators, geoip
 }
 
 // sourceOf identifies a bundle.

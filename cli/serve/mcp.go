@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
@@ -21,6 +22,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
+	"github.com/pcapsule/pcapsule/forensics/geoip"
 	"github.com/pcapsule/pcapsule/forensics/indicator"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
@@ -36,8 +38,8 @@ type Options struct {
 	Questions []ask.Question
 	Analyzers []finding.Analyzer
 
-	// Indicators reads files of indicators; nil if there are none.
-	Indicators func(paths []string) (*indicator.Set, error)
+	// Lists reads files of indicators and GeoIP files; nil if there are none.
+	Lists func(indicators, geoip []string) (*indicator.Set, *geoip.Set, error)
 	// AccessLog returns the log that has a line for every question; nil: none is kept.
 	AccessLog func() *accesslog.Log
 	// Report renders the report on a case.
@@ -69,7 +71,7 @@ type answerFlags struct {
 	ring, snapshots, copies  string
 	cluster                  string // namespace of the hub
 	secrets, show, packets   bool
-	allow, indicators        []string
+	allow, indicators, geoip []string
 	deadline, liveKeep       time.Duration
 	parallel                 int
 	memory, temp, keep       command.Size
@@ -92,7 +94,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.BoolVar(&a.show, "show-secrets", false, "the same as --secrets")
 	f.DurationVar(&a.deadline, "deadline", forensics.AnswerTime, "maximum time for one answer")
 	f.IntVar(&a.parallel, "parallel", 2, "number of long answers computed at once, each on as many processors as its memory allows")
-	f.StringArrayVar(&a.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
+	a.listFlags(f)
 	a.memory, a.temp, a.keep = forensics.DefaultMemory, 4<<30, 32<<20
 	f.Var(&a.memory, "memory", "memory use that the program tries not to exceed")
 	f.Var(&a.temp, "max-temp", "temporary files for queries that do not fit into memory; 0: such queries fail")
@@ -105,6 +107,12 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	command.Between(f, "max-temp", &a.temp, 0, command.Largest)
 	command.Between(f, "keep", &a.keep, 0, command.Largest)
 	cobra.CheckErr(f.MarkHidden("show-secrets"))
+}
+
+// listFlags are the flags for files that answers use beside bundles.
+func (a *answerFlags) listFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&a.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
+	f.StringArrayVar(&a.geoip, "geoip", nil, "GeoIP file (.mmdb) that names countries and network operators of outside addresses; can be repeated")
 }
 
 // server opens bundles and makes a server for them. end closes both.
@@ -127,7 +135,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 			}
 		}
 	}
-	indicators, err := with.Indicators(a.indicators)
+	indicators, places, err := with.Lists(a.indicators, a.geoip)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,7 +148,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 		if a.secrets {
 			options.Policy = redact.Nothing()
 		}
-		options.Open, options.Indicators = opener, indicators
+		options.Open, options.Indicators, options.GeoIP = opener, indicators, places
 		c, err := forensics.Open(ctx, paths, options)
 		if err == nil {
 			finding.Bind(c, with.Analyzers)

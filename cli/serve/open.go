@@ -72,7 +72,7 @@ of Kubernetes. docs/guide/page.md shows the page.`,
 	f.BoolVar(&onlyPrint, "print", false, "print the address, but start no browser")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query time ranges of it, and query its last seconds")
 	f.StringVar(&a.redact, "redact", "", "policy file that says what to mask; without it, credentials are masked")
-	f.StringArrayVar(&a.indicators, "indicators", nil, "file of indicators of compromise that traffic is compared with: a list, CSV, STIX 2.1 or MISP JSON; can be repeated")
+	a.listFlags(f)
 	f.BoolVar(&a.secrets, "secrets", false, "show secrets: mask nothing but the evidence of findings")
 	a.liveKeep, a.liveMost = with.Live.Keep, command.Size(with.Live.Bytes)
 	flags(c)

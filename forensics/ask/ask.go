@@ -133,6 +133,9 @@ func New[In, Out any](name, title, doc string, core bool, f func(context.Context
 		}
 		explain(ctx, c, raw, in, out)
 		conclude(out)
+		if err := locate(ctx, c, out); err != nil {
+			return nil, err
+		}
 		return out, nil
 	}
 	return q

@@ -24,6 +24,7 @@ type Frame struct {
 	Now       string   `json:"now,omitempty" jsonschema:"what now() meant: the time of the last packet"`
 	Verified  bool     `json:"verified" jsonschema:"every file of the bundles was checked against its hash in this run"`
 	Notes     []string `json:"notes,omitempty" jsonschema:"assumptions, limits, and what cannot be observed"`
+	Places    []Place  `json:"places,omitempty" jsonschema:"where outside addresses of this answer are, as GeoIP files say"`
 
 	recorded bool
 }

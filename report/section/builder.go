@@ -151,6 +151,7 @@ func Build(ctx context.Context, in Input) (*value.Report, error) {
 		}
 		b.section(&t.Sections[i])
 	}
+	b.places()
 	b.recheck()
 	b.resolve()
 	b.tolerate("packets of citations")

@@ -44,6 +44,7 @@ type Basis struct {
 	Allow      []string `json:"allow,omitempty"`   // allowed outside destinations and pairs of namespaces, as given
 	Attest     bool     `json:"attest,omitempty"`  // the author states that the capture points see all traffic in scope
 	Bundles    []Source `json:"bundles"`
+	GeoIP      []List   `json:"geoip,omitempty"`      // files that say where outside addresses are
 	Indicators []List   `json:"indicators,omitempty"` // of indicators, with which traffic was compared
 	Recheck    *Recheck `json:"recheck,omitempty"`    // observation of a second tool; nil: none was asked
 }
