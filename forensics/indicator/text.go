@@ -176,7 +176,7 @@ func split(line, by string) ([]string, error) {
 	r.Comma, r.LazyQuotes, r.TrimLeadingSpace = rune(by[0]), true, true
 	cells, err := r.Read()
 	if err != nil {
-		return nil, errors.New("the cells of this line cannot be told apart: a quote is missing, or a cell has several lines")
+		return nil, errors.New("the cells of this line cannot be separated: a quote is missing, or a cell has several lines")
 	}
 	return cells, nil
 }

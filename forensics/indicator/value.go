@@ -15,7 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
-// errSkip is wrapped by the reasons for which an indicator cannot be used. Other errors mean that it is none.
+// errSkip is wrapped by the reasons for which an indicator cannot be used. Other errors mean that it is not one.
 var errSkip = errors.New("")
 
 func skip(reason string) error { return fmt.Errorf("%s%w", reason, errSkip) }
