@@ -173,3 +173,18 @@ func options(p *pcapng.Packet, do func(code, value []byte)) {
 		do([]byte{0, 0}, rest)
 	}
 }
+
+// End is where the IP packet in a frame ends by its header; -1 if there is none that these rules find.
+func End(linkType uint16, data []byte) int {
+	at := network(linkType, data)
+	if at < 0 || at+40 > len(data) {
+		return -1
+	}
+	switch data[at] >> 4 {
+	case 4:
+		return at + int(binary.BigEndian.Uint16(data[at+2:]))
+	case 6:
+		return at + 40 + int(binary.BigEndian.Uint16(data[at+4:]))
+	}
+	return -1
+}

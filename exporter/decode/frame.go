@@ -268,6 +268,8 @@ type Frame struct {
 	// of the TCP options that a connection has in each segment or in none.
 	Carrier uint64
 
+	Own     []byte  // the bytes of this fragment, also of the last one
+	OwnAt   int     // where they are in the datagram
 	FragNos []int64 // packets of all fragments, ascending, on the frame that completed them
 	Pieces  Pieces  // their sizes and times; zero unless the packet was reassembled
 

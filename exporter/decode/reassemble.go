@@ -17,6 +17,9 @@ func (g *datagram) fits(end int, more bool) bool {
 // hold copies the bytes of a fragment that no earlier one had, and compares the others.
 func (w *walk) hold(g *datagram, off, size int, data []byte, cost int) {
 	f, r := w.f, &w.d.frags
+	if f.FragNos == nil {
+		f.Own, f.OwnAt = data, off
+	}
 	g.packets++
 	g.count(f.IPLen, w.time)
 	g.inif = w.inif

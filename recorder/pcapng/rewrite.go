@@ -11,6 +11,9 @@ type Edit struct {
 	Packet  func(p *Packet) (keep bool)                                  // p.Data may be changed
 	Block   func(typ BlockType, body []byte, bigEndian bool) (keep bool) // any block that is not a packet
 	Comment func(typ BlockType, text []byte) (keep bool)                 // a comment of a kept block or packet
+
+	// Another option of a kept section header, interface or packet; nil keeps all.
+	Option func(typ BlockType, code uint16, value []byte) (keep bool)
 }
 
 // Rewritten counts the parts that Rewrite left out.
@@ -19,6 +22,7 @@ type Rewritten struct {
 	Removed  int64 // packets left out
 	Blocks   int64 // other blocks left out
 	Comments int64 // left out
+	Options  int64 // others, left out
 	Damaged  int64 // bytes left out that are not a block or not a packet
 	Written  int64
 }
@@ -136,6 +140,10 @@ func (s *rewriting) unit(typ BlockType, off int64, blk []byte, at int, be bool) 
 			s.keep(from, off+int64(at))
 			from, gone = off+int64(next), gone+next-at
 			s.said.Comments++
+		} else if code != comment && s.edit.Option != nil && !s.edit.Option(typ, code, blk[at+4:at+4+size]) {
+			s.keep(from, off+int64(at))
+			from, gone = off+int64(next), gone+next-at
+			s.said.Options++
 		}
 		at = next
 	}
