@@ -42,10 +42,9 @@ type DerivedProof struct {
 	Path   string `json:"path,omitempty"` // of the packets; empty if none was kept
 }
 
-// DerivedFrom names the original. The hash of a redacted original is not here, because it would
-// confirm guesses of a short secret.
+// DerivedFrom identifies the original. The hash of a redacted original is not here, because it would
+// confirm guesses of a short secret; neither is any name, which may have the secret.
 type DerivedFrom struct {
-	Name        string  `json:"name"`                         // base name of the bundle
 	TagManifest *Digest `json:"tagmanifest_sha256,omitempty"` // of the original, unless it was redacted
 	Packets     int64   `json:"packets"`                      // in its files
 	Derived     string  `json:"derived,omitempty"`            // kind, if the original was itself derived

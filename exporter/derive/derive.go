@@ -182,7 +182,10 @@ func (s *source) export(ctx context.Context, output string, o Options, d *bundle
 	}
 	e := o.Event
 	e.Event = d.Kind
-	e.Details = map[string]string{"from": d.From.Name}
+	e.Details = map[string]string{}
+	if h := d.From.TagManifest; h != nil {
+		e.Details["from_tagmanifest_sha256"] = h.String()
+	}
 	if d.Policy != nil {
 		e.Details["policy_sha256"] = d.Policy.SHA256.String()
 	}
@@ -192,9 +195,9 @@ func (s *source) export(ctx context.Context, output string, o Options, d *bundle
 	return m, nil
 }
 
-// origin describes the original. Its hash is left out if secret is set.
+// origin describes the original, without its name. Its hash is left out if secret is set.
 func origin(b *bundle.Bundle, secret bool) (bundle.DerivedFrom, error) {
-	f := bundle.DerivedFrom{Name: filepath.Base(b.Dir)}
+	f := bundle.DerivedFrom{}
 	for i := range b.Manifest.Inputs {
 		f.Packets += b.Manifest.Inputs[i].Packets
 	}

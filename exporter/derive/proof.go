@@ -198,9 +198,9 @@ func verifyRows(b *bundle.Bundle, d *bundle.Derived, c *seal.Commitments) (list 
 
 // stated has the statements of a derived bundle about itself.
 func stated(d *bundle.Derived) string {
-	text := d.Kind + " from " + d.From.Name
+	text := d.Kind
 	if d.From.TagManifest != nil {
-		text += " (tagmanifest sha256 " + d.From.TagManifest.String()[:16] + "…)"
+		text += " from the bundle with the tagmanifest sha256 " + d.From.TagManifest.String()[:16] + "…"
 	}
 	text += fmt.Sprintf(": %d packets unchanged, %d changed, %d removed", d.Packets.Unchanged, d.Packets.Changed, d.Packets.Removed)
 	if d.Policy != nil {
@@ -209,6 +209,9 @@ func stated(d *bundle.Derived) string {
 			name = "without a name"
 		}
 		text += fmt.Sprintf(", by policy %s (sha256 %s…)", name, d.Policy.SHA256.String()[:16])
+	}
+	if d.Cut != nil {
+		text += "; that it has all packets of its filter is not proved"
 	}
 	return text + "; rederivable: " + d.Rederivable
 }
