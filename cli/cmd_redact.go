@@ -113,8 +113,8 @@ func (e *env) cmdRedact() *cobra.Command {
 		Long: `Make a bundle without the values that a policy names: card numbers, tokens, cookies, named
 fields, whole bodies. The packets are changed first, and the tables are made from them again.
 The number, order, times and lengths of the packets do not change; keys are removed. The result is
-then searched: if one of the values is left in an encoding that docs/format/derived.md lists, no bundle
-is made. The original is not changed. Seal the result: what you state about it is signed by nobody else.
+then searched: if one of the values is left in a place and an encoding that docs/format/derived.md
+lists, no bundle is made; the page also lists what is not searched. The original is not changed. Seal the result: what you state about it is signed by nobody else.
 
 --test runs the tests inside a policy and needs no bundle. docs/guide/redaction.md describes
 policies; samples/policies has examples.`,

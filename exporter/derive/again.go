@@ -33,8 +33,8 @@ func (x *redaction) searchAgain(ctx context.Context) (end func(), err error) {
 	}
 	go func() {
 		defer close(a.done)
-		for _, f := range a.files {
-			list, err := pass(ctx, f, x.s.search, nil, nil, nil)
+		for i, f := range a.files {
+			list, err := pass(ctx, f, x.s.search, nil, nil, nil, x.changed[i])
 			if err != nil {
 				a.err = err
 				return
@@ -70,7 +70,7 @@ func (x *redaction) leftInPackets(ctx context.Context, d *Draft) (left []rawLeft
 			if err != nil {
 				return nil, err
 			}
-			list, err := pass(ctx, f, x.s.search, nil, nil, nil)
+			list, err := pass(ctx, f, x.s.search, nil, nil, nil, x.changed[i])
 			if err = errors.Join(err, f.Close()); err != nil {
 				return nil, err
 			}

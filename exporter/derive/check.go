@@ -16,6 +16,8 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
+const maxLearnt = 4096 // bytes of an encoding that is searched everywhere
+
 // Attempts at a message that still contains a value.
 const (
 	tryBody    = iota + 1 // its bodies go
@@ -26,7 +28,7 @@ const (
 // check searches a draft for what had to go, in every table and every packet. What is left is
 // marked for the next attempt, and the answer is errDirty.
 func (x *redaction) check(ctx context.Context, d *Draft) error {
-	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}}
+	c := &checking{redaction: x, bodies: map[table.Hash]bool{}, conns: map[int64]bool{}, again: map[int64]bool{}, came: map[brief]string{}}
 	x.left = nil
 	var err error
 	if c.raw, err = x.leftInPackets(ctx, d); err != nil { // before tables add values to those that are searched
@@ -51,6 +53,7 @@ func (x *redaction) check(ctx context.Context, d *Draft) error {
 		if err := walkTables(ctx, some, c.begin); err != nil {
 			return err
 		}
+		c.add()
 	}
 	for _, f := range d.Files {
 		if strings.HasPrefix(f.Path, "data/inputs/") {
@@ -122,6 +125,7 @@ type checking struct {
 	again  map[int64]bool      // packets that were marked in this search
 	raw    []rawLeft
 	marked bool
+	came   map[brief]string // values that came to light, with their rules
 }
 
 type rawLeft struct {
@@ -148,6 +152,9 @@ func (c *checking) begin(name string) func(*row) error {
 				column = r.names[i]
 			}
 		}
+		if column != "" && c.fresh(c.learn(r)) {
+			return nil // the next attempt removes them
+		}
 		if r.table == "bodies" && column == "" && c.r.Policy.WholeBody(text(r, "content_type")) && !isBlank(text(r, "text")) {
 			column = "text"
 		}
@@ -165,11 +172,75 @@ func (c *checking) inValue(v any) (holds bool) {
 // holds reports whether a text holds a value that is searched everywhere.
 func (c *checking) holds(s string) bool {
 	hit := false
-	c.s.search.find(unsafe.Slice(unsafe.StringData(s), len(s)), func(int, *needle) { hit = true })
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	c.s.search.find(b, func(int, *needle) { hit = true })
+	if !hit && len(s) >= leastEncoded {
+		c.encoded(b, func(_, _ int, _ int32) { hit = true })
+	}
 	if c.s.search.names != nil && !hit {
 		addressesIn(s, func(_, _ int, a netip.Addr) { hit = hit || c.s.search.names.known[a] })
 	}
 	return hit
+}
+
+// encoded searches a text for values in encodings.
+func (x *redaction) encoded(b []byte, hit func(from, to int, rule int32)) {
+	d, _ := x.deeps.Get().(*deep)
+	if d == nil {
+		d = &deep{search: x.s.search}
+	}
+	d.inside(b, hit)
+	x.deeps.Put(d)
+}
+
+// learn makes the encodings of values in a row values of their own, so that the next attempt finds them however the row
+// was sent.
+func (c *checking) learn(r *row) (again []found) {
+	for _, v := range r.values {
+		eachText(v, func(s string) {
+			if len(s) < leastEncoded {
+				return
+			}
+			b := unsafe.Slice(unsafe.StringData(s), len(s))
+			c.encoded(b, func(from, to int, rule int32) {
+				if to-from <= maxLearnt {
+					again = append(again, found{rule: c.s.rules[rule], value: strings.Clone(s[from:to]), whole: strings.Clone(s[:min(len(s), maxLearnt)])})
+				}
+			})
+		})
+	}
+	return again
+}
+
+// fresh remembers values for the next attempt, and reports whether it will find any that this one did not.
+func (c *checking) fresh(list []found) (any bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.come(list)
+}
+
+func (c *checking) come(list []found) (any bool) {
+	for _, f := range list {
+		key := brief{f.value, f.whole}
+		if !everywhere(f.value) || c.s.search.has(f.value, f.whole) {
+			continue
+		}
+		any = true
+		if _, ok := c.came[key]; !ok {
+			c.came[key] = f.rule
+		}
+	}
+	return any
+}
+
+// add adds the values that came to light, when no search is running.
+func (c *checking) add() {
+	for key, rule := range c.came {
+		if c.s.search.add(key.value, key.whole, c.s.rule(rule)) {
+			c.s.fresh++
+		}
+	}
+	clear(c.came)
 }
 
 // row marks the values that a row still contains.
@@ -186,16 +257,20 @@ func (c *checking) row(name string, r *row, list []found, column string) {
 			continue
 		}
 		dirty = true
-		if !f.rest && everywhere(f.value) && c.s.search.add(f.value, f.whole, c.s.rule(f.rule)) {
-			c.s.fresh++ // it came to light when something else was removed
+		if !f.rest { // it came to light when something else was removed
+			c.come([]found{f})
 		}
 	}
-	hasBody := false
+	hasBody, digests := false, false
 	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
 		if h, ok := r.hash(side); ok && call {
 			hasBody = true
 			dirty = dirty || c.bodies[h]
+			digests = digests || !c.s.was[h]
 		}
+	}
+	if digests {
+		c.digests(r)
 	}
 	if !dirty {
 		return
@@ -226,6 +301,23 @@ func (c *checking) row(name string, r *row, list []found, column string) {
 				c.conns[conn] = true
 			}
 		}
+	})
+}
+
+// digests removes the digests in the headers of a call whose body was changed.
+func (c *checking) digests(r *row) {
+	rule := c.s.rule(digestRule)
+	digestsIn(r, func(value, whole string) {
+		if everywhere(value) {
+			c.come([]found{{rule: digestRule, value: value, whole: whole}})
+			return
+		}
+		eachNo(r.cites(), func(no int64) {
+			if _, known := c.s.short[no][brief{value, whole}]; !known {
+				put(c.s.short, no, brief{value, whole}, rule)
+				c.s.fresh++
+			}
+		})
 	})
 }
 

@@ -2,6 +2,7 @@ package derive
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 
@@ -46,6 +47,11 @@ type secrets struct {
 	found  map[string]bool                 // tables with something that the policy finds
 	clean  *cleanRows                      // rows without such
 
+	changing map[table.Hash]bool // bodies with something that goes
+	was      map[table.Hash]bool // all bodies
+	digested int                 // values whose digests are searched
+	summed   int                 // bodies
+
 	opaque  map[int64]bool // connections whose payload no dissector reads
 	handled map[int64]bool // packets of rest in which that was replaced
 
@@ -56,6 +62,7 @@ type secrets struct {
 func newSecrets() *secrets {
 	return &secrets{ruleNo: map[string]int32{}, search: newSearcher(), short: map[int64]map[brief]int32{}, blank: map[int64]int32{},
 		bodies: map[table.Hash]map[string]int32{}, coded: map[table.Hash]bool{}, addresses: map[int64]map[netip.Addr]bool{}, found: map[string]bool{}, clean: newCleanRows(), unread: map[int64]bool{},
+		changing: map[table.Hash]bool{}, was: map[table.Hash]bool{},
 		rest: map[int64]int32{}, conns: map[int64]bool{}, opaque: map[int64]bool{}, handled: map[int64]bool{}}
 }
 
@@ -149,6 +156,15 @@ func (s *secrets) row(r *row, list []found) {
 	if isBody && len(list) > 0 && text(r, "encoding") != "" {
 		s.coded[body] = true
 	}
+	if isBody {
+		s.was[body] = true
+	}
+	if isBody && len(list) > 0 {
+		s.changing[body] = true
+		if t := text(r, "text"); sha256.Sum256([]byte(t)) == body {
+			s.digests(t, &s.summed)
+		}
+	}
 	for _, f := range list {
 		rule := s.rule(f.rule)
 		switch {
@@ -159,6 +175,7 @@ func (s *secrets) row(r *row, list []found) {
 		case everywhere(f.value):
 			if s.search.add(f.value, f.whole, rule) {
 				s.fresh++
+				s.digests(f.value, &s.digested)
 			}
 		case isBody:
 			put(s.bodies, body, f.value, rule)
@@ -174,14 +191,32 @@ func (s *secrets) row(r *row, list []found) {
 	}
 	for _, side := range []string{"request_body_sha256", "response_body_sha256"} {
 		if h, ok := r.hash(side); ok {
+			s.was[h] = true
 			if s.coded[h] {
 				s.traced(r)
+			}
+			if s.changing[h] {
+				s.digestsOf(r)
 			}
 			for v, rule := range s.bodies[h] {
 				eachNo(r.cites(), func(no int64) { put(s.short, no, brief{v, ""}, rule) })
 			}
 		}
 	}
+}
+
+// digestsOf removes the digests in the headers of a call whose body changes.
+func (s *secrets) digestsOf(r *row) {
+	rule := s.rule(digestRule)
+	digestsIn(r, func(value, whole string) {
+		if everywhere(value) {
+			if s.search.add(value, whole, rule) {
+				s.fresh++
+			}
+			return
+		}
+		eachNo(r.cites(), func(no int64) { put(s.short, no, brief{value, whole}, rule) })
+	})
 }
 
 // traced records that the connection of a row must be traced.

@@ -20,6 +20,7 @@ type form struct {
 	pre, post int
 	packed    bool // its bytes are not characters: what is around it says nothing
 	alone     bool // it is not part of a longer number with dots
+	masked    bool // it is an encoding that holds a value
 }
 
 // formsOf lists the ways in which protocols and formats write a value. whole is the header or

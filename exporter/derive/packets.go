@@ -51,8 +51,13 @@ type item struct {
 	way      way
 	stream   bool   // a part of a stream
 	datagram bool   // of UDP
+	icmp     bool   // for IPv4
 	pdu      bool   // of one without sequence numbers
 	sum      uint64 // see hash; 0 before
+
+	around [2][]byte // what is before and behind the payload
+	behind int32     // where the second is
+	parts  []held    // the fragments that a payload was in, whose packets have another item
 }
 
 // hash is a hash of the payload that is the same in every run.
@@ -75,6 +80,9 @@ type worker struct {
 	copies  map[way]*copied
 	changes []change
 	joint   []byte
+	deep    deep
+	touched map[int64]bool // packets that are searched for encodings; nil is all
+	texts   int            // bytes of the streams that are searched for encodings
 }
 
 // copied lists the bytes that were replaced by their place in one direction of a conversation,
@@ -93,9 +101,14 @@ func (w *worker) edit(index int64, at int32, with string, rule int32) {
 
 // packet searches one packet.
 func (w *worker) packet(x *item) {
+	if x.parts != nil {
+		w.fragments(x)
+		return
+	}
 	if len(w.copies) > 0 {
 		w.copy(x)
 	}
+	w.outside(x)
 	t := w.targets[x.index]
 	if t != nil {
 		w.target(t, x)
@@ -105,13 +118,12 @@ func (w *worker) packet(x *item) {
 	}
 	if w.raw != nil {
 		w.raw(unsafe.String(unsafe.SliceData(x.payload), len(x.payload)))
+		if q := quoteOf(x); len(q) > 0 {
+			w.raw(unsafe.String(unsafe.SliceData(q), len(q)))
+		}
 	}
 	if !x.stream {
-		w.search.find(x.payload, func(i int, n *needle) {
-			from, to := max(0, i-n.pre), min(len(x.payload), i+len(n.text)+n.post)
-			with := strings.Repeat(string(fill), i-from) + n.with + strings.Repeat(string(fill), to-i-len(n.text))
-			w.edit(x.index, x.at+int32(from), with, n.rule)
-		})
+		w.whole(x.payload, x.index, x.at)
 		return
 	}
 	s := w.streams[x.way]
@@ -126,6 +138,122 @@ func (w *worker) packet(x *item) {
 		x.seq = s.next
 	}
 	w.take(s, x.bit)
+}
+
+// quoteOf is the payload of the packet that an ICMP error quotes: behind its header of 8 bytes, RFC 792, that of
+// IPv4, and 8 bytes of ports.
+func quoteOf(x *item) []byte {
+	const head, ports = 8, 8
+	if !x.icmp || len(x.payload) < head+20 {
+		return nil
+	}
+	at := head + int(x.payload[head]&15)*4 + ports
+	return x.payload[min(at, len(x.payload)):]
+}
+
+// outside replaces values in headers with their options, and in what is behind a packet in its frame.
+func (w *worker) outside(x *item) {
+	for i, b := range x.around {
+		at := int32(0)
+		if i == 1 {
+			at = x.behind
+		}
+		if i == 0 && !written(b) || i == 1 && len(bytes.Trim(b, "\x00")) == 0 {
+			continue
+		}
+		if w.raw != nil {
+			w.raw(unsafe.String(unsafe.SliceData(b), len(b)))
+		}
+		w.whole(b, x.index, at)
+	}
+}
+
+// written reports whether bytes, which are mostly numbers, may hold text.
+func written(b []byte) bool {
+	const least = 6
+	run, wide := 0, 0
+	for i, c := range b {
+		if c < ' ' || c >= 0x7f {
+			run = 0
+			continue
+		}
+		if run++; run >= least {
+			return true
+		}
+		if i >= 2 && b[i-1] == 0 && (b[i-2] != 0 || i >= 4 && b[i-3] == 0 && b[i-4] != 0) {
+			if wide++; wide >= leastWide-1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fragments removes the content of all fragments of a datagram that holds a value.
+func (w *worker) fragments(x *item) {
+	if w.raw != nil {
+		w.raw(unsafe.String(unsafe.SliceData(x.payload), len(x.payload)))
+	}
+	rule, hit := int32(0), false
+	w.search.find(x.payload, func(_ int, n *needle) { rule, hit = n.rule, true })
+	if w.touched == nil || slices.ContainsFunc(x.parts, func(p held) bool { return w.touched[p.index] }) {
+		w.deep.inside(x.payload, func(_, _ int, r int32) { rule, hit = r, true })
+	}
+	if hit {
+		for _, p := range x.parts {
+			w.edit(p.index, p.at, strings.Repeat(string(fill), int(p.size)), rule)
+		}
+	}
+}
+
+// pieces remembers where the bytes of fragments are, until their datagram is complete.
+type pieces map[int64]held
+
+const (
+	maxPieces    = 1 << 16
+	fragmentHead = 8 // bytes of a datagram that stay: ports and lengths
+)
+
+// datagram is the item of the datagram that a packet completes, in addition to that of the packet itself.
+func (k pieces) datagram(f *decode.Frame, p *pcapng.Packet) (x item, ok bool) {
+	if f.Own == nil {
+		return x, false
+	}
+	at := cap(p.Data) - cap(f.Own)
+	if at < 0 || at+len(f.Own) > len(p.Data) {
+		return x, false
+	}
+	if len(k) >= maxPieces {
+		clear(k)
+	}
+	stay := min(max(0, fragmentHead-f.OwnAt), len(f.Own))
+	k[p.Index] = held{p.Index, int32(at + stay), 0, uint32(len(f.Own) - stay)}
+	if f.Kind != decode.KindIP || f.FragNos == nil {
+		return x, false
+	}
+	x = item{bit: bit{index: p.Index, payload: f.Payload}, parts: []held{}}
+	for _, no := range f.FragNos {
+		if h, known := k[no]; known {
+			x.parts = append(x.parts, h)
+			delete(k, no)
+		}
+	}
+	return x, true
+}
+
+// whole replaces the values in bytes that are not a part of a stream, plain and in encodings.
+func (w *worker) whole(b []byte, index int64, at int32) {
+	w.search.find(b, func(i int, n *needle) {
+		from, to := max(0, i-n.pre), min(len(b), i+len(n.text)+n.post)
+		with := strings.Repeat(string(fill), i-from) + n.with + strings.Repeat(string(fill), to-i-len(n.text))
+		w.edit(index, at+int32(from), with, n.rule)
+	})
+	if w.touched != nil && !w.touched[index] {
+		return
+	}
+	w.deep.inside(b, func(from, to int, rule int32) {
+		w.apply(span{seq: uint32(from), with: strings.Repeat(string(fill), to-from), rule: rule, coded: true}, index, at, 0, uint32(len(b)))
+	})
 }
 
 // target replaces the values that the tables have from a packet.
@@ -177,7 +305,7 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 		if c.datagrams == nil || len(c.datagrams) >= maxDone {
 			c.datagrams = map[uint64][]span{}
 		}
-		if list, s := c.datagrams[h], (span{uint32(at), with, rule}); len(list) < maxDone && !slices.Contains(list, s) {
+		if list, s := c.datagrams[h], (span{seq: uint32(at), with: with, rule: rule}); len(list) < maxDone && !slices.Contains(list, s) {
 			c.datagrams[h] = append(list, s)
 		}
 		return
@@ -185,7 +313,7 @@ func (w *worker) place(x *item, at int, with string, rule int32) {
 	if len(c.spans) == maxDone {
 		c.spans = append(c.spans[:0], c.spans[maxDone/2:]...)
 	}
-	s := span{x.seq + uint32(at), with, rule}
+	s := span{seq: x.seq + uint32(at), with: with, rule: rule}
 	c.spans = append(c.spans, s)
 	if end := s.seq + uint32(len(with)); int32(end-c.reach) > 0 {
 		c.reach = end
@@ -241,7 +369,7 @@ func wordByte(c byte) bool {
 
 // pass searches one packet file and returns the changes, in order. The rule is that of values around a payload, which no
 // table has: they are removed, unless it is nil.
-func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]*target, raw func() func(string), rule func() int32) ([]change, error) {
+func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]*target, raw func() func(string), rule func() int32, touched map[int64]bool) ([]change, error) {
 	r, err := pcapng.NewReader(f, pcapng.Options{})
 	if err != nil {
 		return nil, err
@@ -250,8 +378,10 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 	workers := make([]*worker, n)
 	for i := range workers {
 		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}, copies: map[way]*copied{}}
+		workers[i].deep.search, workers[i].touched = search, touched
 		if raw != nil {
 			workers[i].raw = raw()
+			workers[i].deep.raw = workers[i].raw
 		}
 	}
 	var batches [2]pcapng.Batch
@@ -259,6 +389,7 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 	lists[0], lists[1] = make([][]item, n), make([][]item, n)
 	d := decode.New(decode.Options{})
 	var around []change
+	fragments := pieces{}
 	if rule != nil {
 		d.OnText = func(at, size int) {
 			around = append(around, change{at: int32(at), rule: rule(), with: strings.Repeat(string(fill), size)})
@@ -284,7 +415,11 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 			for j := range around[known:] {
 				around[known+j].index = x.index
 			}
-			lists[k][shard%uint64(n)] = append(lists[k][shard%uint64(n)], x)
+			list := &lists[k][shard%uint64(n)]
+			*list = append(*list, x)
+			if whole, ok := fragments.datagram(&frame, &batches[k].Packets[i]); ok {
+				*list = append(*list, whole)
+			}
 		}
 		wg.Wait() // the other batch
 		if ctx.Err() != nil {
@@ -330,6 +465,8 @@ func itemOf(d *decode.Decoder, f *decode.Frame, p *pcapng.Packet) (x item, shard
 		x.payload = f.Payload
 		x.at = int32(cap(p.Data) - cap(f.Payload))
 		x.seq = f.Seq
+		x.behind = x.at + int32(len(f.Payload))
+		x.around = [2][]byte{p.Data[:x.at], p.Data[x.behind:]}
 	}
 	if f.Kind != decode.KindIP || f.FragNos != nil {
 		return x, uint64(p.Index)
@@ -337,6 +474,7 @@ func itemOf(d *decode.Decoder, f *decode.Frame, p *pcapng.Packet) (x item, shard
 	x.stream = f.Proto == 6 && f.L4
 	x.pdu = x.stream && f.PDU
 	x.datagram = f.Proto == 17 && f.L4
+	x.icmp = f.Proto == 1
 	if x.stream && f.Flags&decode.SYN != 0 {
 		x.seq++
 	}

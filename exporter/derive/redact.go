@@ -110,6 +110,9 @@ type redaction struct {
 	pending  []found // of these
 
 	again *again // of this round
+	deeps sync.Pool
+
+	changed []map[int64]bool // packets of each file that were changed: the others were searched already
 }
 
 var errDirty = errors.New("a value is left")
@@ -131,6 +134,10 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 		})
 	if err != nil {
 		return nil, false, err
+	}
+	for i := range x.src.to.Manifest.SideInputs {
+		in := &x.src.to.Manifest.SideInputs[i]
+		in.Name = string(x.text([]byte(in.Name)))
 	}
 	from, err := origin(x.b, true)
 	if err != nil {
@@ -201,9 +208,9 @@ func (x *redaction) packets(ctx context.Context) error {
 		}
 		x.s.search.finish() // payloads held values that no table has
 	}
-	x.counts, x.rules = bundle.DerivedCount{}, map[string]int64{}
+	x.counts, x.rules, x.changed = bundle.DerivedCount{}, map[string]int64{}, make([]map[int64]bool, len(m.Inputs))
 	for i := range m.Inputs {
-		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, comments: x.r.Policy.KeepComments(), names: x.s.search.names}
+		e := &fileEdit{changes: list[i], keep: keepAll, text: func(b []byte) { copy(b, x.text(b)) }, holds: x.holds, comments: x.r.Policy.KeepComments(), names: x.s.search.names}
 		in := &x.src.to.Manifest.Inputs[i]
 		in.Name = string(x.text([]byte(in.Name)))
 		said, err := x.src.packets(i, e)
@@ -211,6 +218,10 @@ func (x *redaction) packets(ctx context.Context) error {
 			return err
 		}
 		x.counts.Changed += e.changed
+		x.changed[i] = map[int64]bool{}
+		for index := range e.first {
+			x.changed[i][index] = true
+		}
 		x.src.rules[i] = map[int64]string{}
 		for index, rule := range e.first {
 			x.src.rules[i][index] = x.s.rules[rule]
@@ -232,7 +243,7 @@ func (x *redaction) changes(ctx context.Context, in *bundle.Input, targets map[i
 		return nil, err
 	}
 	defer f.Close()
-	return pass(ctx, f, x.s.search, targets[in.FileID], raw, func() int32 { return x.s.rule("encapsulation") })
+	return pass(ctx, f, x.s.search, targets[in.FileID], raw, func() int32 { return x.s.rule("encapsulation") }, nil)
 }
 
 // raw is a search of payloads for values that no table holds.
@@ -307,10 +318,22 @@ func wanted[V any](want map[int64]bool, of map[int64]V) {
 	}
 }
 
+// holds reports whether bytes that are no text have a value.
+func (x *redaction) holds(data []byte) bool {
+	hit := false
+	w := worker{search: x.s.search, deep: deep{search: x.s.search}}
+	w.packet(&item{bit: bit{payload: data}})
+	search := x.r.Policy.Search(func(_, value, _ string, _ bool) { hit = hit || !isBlank(value) })
+	if written(data) {
+		search.Payload(string(data))
+	}
+	return hit || len(w.changes) > 0
+}
+
 // text replaces values in the text of a side input or of a block, whose length stays.
 func (x *redaction) text(data []byte) []byte {
 	out := append([]byte(nil), data...)
-	w := worker{search: x.s.search}
+	w := worker{search: x.s.search, deep: deep{search: x.s.search}}
 	t := &target{blank: -1}
 	search := x.r.Policy.Search(func(rule, value, _ string, _ bool) {
 		if !isBlank(value) {

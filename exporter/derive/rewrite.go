@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -27,6 +28,7 @@ type fileEdit struct {
 	keep     func(index int64) bool // of packets
 	text     func(b []byte)         // replaces values in texts of blocks; nil leaves blocks as they are
 	comments bool                   // keep every comment
+	holds    func(b []byte) bool    // reports whether an option has a value; nil keeps all options
 	names    *pseudonyms            // replace addresses in headers; nil leaves them
 	spaces   spaces                 // leave out what names others; nil leaves it
 
@@ -62,7 +64,7 @@ func (e *fileEdit) write(from, to string, sum bundle.Digest) (said pcapng.Rewrit
 	hash := newHashing()
 	defer hash.sum()
 	src := io.TeeReader(in, hash)
-	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment})
+	said, err = pcapng.Rewrite(out, src, pcapng.Edit{Packet: x.packet, Block: x.block, Comment: x.comment, Option: x.option})
 	if err != nil {
 		return said, err
 	}
@@ -124,6 +126,8 @@ type rewriter struct {
 	old   []byte
 	strip bool // the comments of this block go
 
+	differs bool // the packet at hand
+
 	quoting *decode.Decoder // of packets in ICMP errors
 	quote   decode.Frame
 	quotes  []decode.Address
@@ -139,6 +143,7 @@ func (x *rewriter) packet(p *pcapng.Packet) bool {
 	if !x.keep(p.Index) {
 		return false
 	}
+	x.differs = false
 	if len(mine) > 0 || x.names != nil {
 		x.apply(p, mine)
 	}
@@ -161,7 +166,9 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 	if bytes.Equal(x.old, p.Data) {
 		return
 	}
+	x.differs = true
 	x.count(p.Index, list)
+	x.behind(p.LinkType, p.Data)
 	x.fingerprints(p.Data)
 	if x.frame.FragNos != nil || x.frame.Kind != decode.KindIP {
 		x.sums = x.sums[:0]
@@ -172,6 +179,20 @@ func (x *rewriter) apply(p *pcapng.Packet, list []change) {
 	}
 	x.transport(p.Data, heads)
 	commit.FixChecksum(p, x.old)
+}
+
+// behind removes what is behind the packet in a frame that was changed, as the checksum of Ethernet, which would confirm
+// a guess of what was removed.
+func (x *rewriter) behind(linkType uint16, data []byte) {
+	const size = 4
+	end := commit.End(linkType, data)
+	if n := len(data) - size; end < 0 && n > 0 && binary.LittleEndian.Uint32(x.old[n:]) == crc32.ChecksumIEEE(x.old[:n]) {
+		end = n
+	}
+	if end < 0 || end >= len(data) || len(bytes.Trim(data[end:], "\x00")) == 0 {
+		return
+	}
+	copy(data[end:], bytes.Repeat([]byte{fill}, len(data)-end))
 }
 
 // fingerprints corrects those of STUN, which are checksums of content.
@@ -274,10 +295,42 @@ func (x *rewriter) block(typ pcapng.BlockType, body []byte, bigEndian bool) bool
 		}
 		if x.text != nil {
 			x.text(body)
+			if typ == pcapng.BlockNames {
+				eachName(body, bigEndian, x.text)
+			}
 		}
 		return true
 	}
 	return false
+}
+
+// eachName calls do for the names of each record of a name block, which the address before them would join.
+func eachName(body []byte, bigEndian bool, do func([]byte)) {
+	var order binary.ByteOrder = binary.LittleEndian
+	if bigEndian {
+		order = binary.BigEndian
+	}
+	for len(body) >= 4 {
+		typ, size := order.Uint16(body), int(order.Uint16(body[2:]))
+		if typ == 0 || 4+size > len(body) {
+			return
+		}
+		if address := map[uint16]int{1: 4, 2: 16}[typ]; address > 0 && address < size {
+			do(body[4+address : 4+size])
+		}
+		body = body[min(len(body), 4+(size+3)&^3):]
+	}
+}
+
+// option keeps an option that is not a comment, unless it has a value, or a digest of a packet that was changed.
+func (x *rewriter) option(typ pcapng.BlockType, code uint16, value []byte) bool {
+	if x.holds == nil || typ != pcapng.BlockEnhanced || len(value) < leastValue && code != pcapng.EPBHash {
+		return true
+	}
+	if code == pcapng.EPBHash {
+		return !x.differs
+	}
+	return !x.holds(value)
 }
 
 // comment keeps comments from which identities are read, and which clock an interface has.

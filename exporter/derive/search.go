@@ -119,13 +119,20 @@ func varied(value string) bool {
 	return n >= 4
 }
 
+// has reports whether a value was added, with the line that holds it.
+func (s *searcher) has(value, whole string) bool {
+	return s.lines[value+"\x00"+whole] || whole == "" && s.values[value]
+}
+
 // add adds a value, and the line that holds it if there is one. It reports whether any of this is new.
 func (s *searcher) add(value, whole string, rule int32) bool {
-	key := value + "\x00" + whole
-	if s.lines[key] || whole == "" && s.values[value] {
+	if s.has(value, whole) {
 		return false
 	}
-	s.values[value], s.lines[key] = true, true
+	s.values[value], s.lines[value+"\x00"+whole] = true, true
+	if plain := spelt(value); plain != value && everywhere(plain) {
+		s.add(plain, "", rule)
+	}
 	if len(whole) > 4*piece {
 		whole = ""
 	}

@@ -1,6 +1,7 @@
 package derive
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
@@ -15,6 +16,9 @@ const (
 	maxBegun   = 1024    // places at which needles have begun that wait for more bytes
 	maxStreams = 1 << 17 // directions of one worker
 	shortTail  = 7       // too few bytes to tell which needle may begin
+	maxText    = 1 << 16 // bytes of a stream that are searched for encodings at a time
+	maxOpen    = 1 << 20 // of one in which something compressed goes on
+	overlap    = 1 << 12 // of them that are searched again with the next ones
 )
 
 // way identifies one direction of a conversation as one interface saw it.
@@ -54,6 +58,8 @@ type span struct {
 	seq  uint32
 	with string
 	rule int32
+
+	coded bool // it replaces an encoding: a body that is compressed again needs nothing of it
 }
 
 // stream follows one direction and finds values that cross the borders of its segments.
@@ -67,6 +73,9 @@ type stream struct {
 	reach   uint32 // no span of done ends after it
 	ahead   []bit
 	waiting int
+	text    []byte // the last bytes before next, which are searched for encodings
+	known   int    // of these, how many were searched
+	enough  int    // bytes of text that are searched at a time
 }
 
 // take takes one TCP segment, or one piece of a stream that is in order already.
@@ -87,7 +96,7 @@ func (w *worker) take(s *stream, b bit) {
 	case ahead > 0:
 		w.skip(s)
 		if int32(b.seq-s.next) > 0 { // it is the first of what is left
-			s.restart(b.seq)
+			w.restart(s, b.seq)
 		}
 	}
 	w.grow(s, b)
@@ -122,6 +131,9 @@ func (w *worker) finish() {
 			w.skip(s)
 		}
 	}
+	for _, s := range w.streams {
+		w.look(s, true)
+	}
 	clear(w.streams)
 }
 
@@ -136,12 +148,13 @@ func (w *worker) skip(s *stream) {
 			first = s.ahead[i].seq
 		}
 	}
-	s.restart(first)
+	w.restart(s, first)
 	w.drain(s)
 }
 
 // restart continues at another place.
-func (s *stream) restart(seq uint32) {
+func (w *worker) restart(s *stream, seq uint32) {
+	w.look(s, true)
 	s.next, s.tail, s.begun, s.recent = seq, s.tail[:0], s.begun[:0], s.recent[:0]
 }
 
@@ -174,7 +187,43 @@ func (w *worker) grow(s *stream, b bit) {
 	w.start(s, b.payload, b.seq, max(0, len(b.payload)-w.search.longest), len(b.payload))
 	s.tail = append(s.tail, b.payload[max(0, len(b.payload)-shortTail):]...)
 	s.tail = append(s.tail[:0], s.tail[max(0, len(s.tail)-shortTail):]...)
-	s.trim(w.search.longest)
+	s.text = append(s.text, b.payload...)
+	w.texts += len(b.payload)
+	if len(s.text) >= max(s.enough, maxText) || len(s.recent) >= maxDone-1 {
+		w.look(s, false)
+	}
+	s.trim(max(w.search.longest, len(s.text)))
+	if w.texts > maxHeld {
+		for _, s := range w.streams {
+			w.look(s, true)
+		}
+	}
+}
+
+// look searches the last bytes of a stream for values in encodings. At the end of a stretch all of it is forgotten.
+func (w *worker) look(s *stream, end bool) {
+	w.deep.open = -1
+	if len(s.text) > s.known && (w.touched == nil || slices.ContainsFunc(s.recent, func(h held) bool { return w.touched[h.index] })) {
+		base := s.next - uint32(len(s.text))
+		w.deep.inside(s.text, func(from, to int, rule int32) {
+			w.put(s, nil, base+uint32(from), &needle{form{text: string(s.text[from:to]), with: strings.Repeat(string(fill), to-from), masked: true}, rule})
+		})
+	}
+	keep := min(overlap, len(s.text))
+	if open := w.deep.open; open >= 0 && len(s.text) < maxOpen {
+		keep = max(keep, len(s.text)-open)
+	} else if open >= 0 {
+		w.deep.missed++
+	}
+	if end {
+		keep = 0
+	}
+	w.texts -= len(s.text) - keep
+	s.text = append(s.text[:0], s.text[len(s.text)-keep:]...)
+	s.known, s.enough = keep, 2*keep
+	if end {
+		s.text = nil
+	}
 }
 
 // start looks for needles that begin in b[from:to] and end after b, or cross from the tail into
@@ -219,7 +268,7 @@ func (w *worker) put(s *stream, b *bit, seq uint32, n *needle) {
 		with = strings.Repeat(string(fill), n.pre) + with + strings.Repeat(string(fill), n.post)
 		seq -= uint32(n.pre)
 	}
-	x := span{seq, with, n.rule}
+	x := span{seq, with, n.rule, n.masked}
 	if b != nil {
 		w.apply(x, b.index, b.at, b.seq, uint32(len(b.payload)))
 	}
@@ -249,6 +298,9 @@ func (w *worker) apply(x span, index int64, at int32, seq, size uint32) {
 	from, to := int64(int32(x.seq-seq)), int64(int32(x.seq-seq))+int64(len(x.with))
 	cut := max(0, -from)
 	from, to = max(from, 0), min(to, int64(size))
+	if t := w.targets[index]; x.coded && t != nil && len(t.places) > 0 {
+		return
+	}
 	if from < to {
 		w.edit(index, at+int32(from), x.with[cut:cut+to-from], x.rule)
 	}

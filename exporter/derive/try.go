@@ -20,7 +20,7 @@ func Try(p Policy, contentType, header, text string) string {
 		search.Text(contentType, text)
 	}
 	s.finish()
-	w := worker{search: s, targets: map[int64]*target{0: t}}
+	w := worker{search: s, deep: deep{search: s}, targets: map[int64]*target{0: t}}
 	w.packet(&item{bit: bit{payload: []byte(text)}})
 	out := []byte(text)
 	for _, c := range w.changes {
