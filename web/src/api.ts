@@ -410,6 +410,7 @@ export type Details = {
     to?: string;
     unread?: boolean;
   };
+  delivery?: string;
   flow?: Record<string, unknown>;
   notes?: Array<string> | null;
   packets: string;
@@ -562,6 +563,13 @@ export type Overview = {
   }> | null;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   protocols: Array<{
     calls: number;
     clients: number;
@@ -703,6 +711,22 @@ export type Failures = {
     status: string;
     when: string;
   }> | null;
+  happened?: null | {
+    call_ids: Array<string> | null;
+    clients?: Array<string> | null;
+    failed?: number;
+    from?: string;
+    holders?: Array<{
+      client: string;
+      connections: number;
+    }> | null;
+    of?: number;
+    origin?: string;
+    service?: string;
+    to?: string;
+    users?: boolean;
+    what: string;
+  };
   icmp_errors: Array<{
     call_ids: Array<string> | null;
     dst: string;
@@ -731,6 +755,13 @@ export type Failures = {
   next_cursor?: string;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   truncated?: boolean;
   trust?: string;
   unanswered_datagrams?: number;
@@ -813,6 +844,13 @@ export type ServiceMap = {
   }> | null;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   reachable?: Array<{
     calls: number;
     depth: number;
@@ -832,6 +870,7 @@ export type ServiceMap = {
 
 // POST /mcp/ask/compare_periods
 export type Comparison = {
+  answer?: string;
   baseline: {
     calls: number;
     coverage: {
@@ -1000,6 +1039,13 @@ export type Comparison = {
     from: string;
     to: string;
   };
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   services: Array<{
     calls: Array<number>;
     calls_per_minute: Array<number>;
@@ -1113,6 +1159,7 @@ export type Comparison = {
 
 // POST /mcp/ask/get_dependencies
 export type Dependencies = {
+  answer?: string;
   blast_radius?: null | {
     ambiguous: number;
     calls: number;
@@ -1175,6 +1222,13 @@ export type Dependencies = {
   next_cursor?: string;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   services: Array<{
     calls_in: number;
     calls_out: number;
@@ -1292,6 +1346,13 @@ export type ApiStats = {
   next_cursor?: string;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   total_calls: number;
   truncated?: boolean;
   trust?: string;
@@ -1399,6 +1460,13 @@ export type Trace = {
     way: string;
     what: string;
   }> | null;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
   total_chains: number;
   truncated?: boolean;
   trust?: string;
@@ -1443,6 +1511,19 @@ export type Findings = {
     first: string;
     flow_ids?: Array<string> | null;
     id: string;
+    indicator?: null | {
+      feed?: string;
+      file: string;
+      kind: string;
+      line: number;
+      name?: string;
+      port?: number;
+      seen_as: Array<string> | null;
+      valid: boolean;
+      valid_from?: string;
+      valid_until?: string;
+      value: string;
+    };
     kfl?: string;
     kind?: string;
     last: string;
@@ -1457,6 +1538,14 @@ export type Findings = {
   next_cursor?: string;
   notes?: Array<string> | null;
   now?: string;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
+  }> | null;
+  searched: string;
   summary: Array<{
     cut?: boolean;
     finding: string;
@@ -1510,6 +1599,13 @@ export type Objects = {
     src: string;
     time: string;
     why?: string;
+  }> | null;
+  places?: Array<{
+    address: string;
+    asn?: number;
+    country?: string;
+    name?: string;
+    operator?: string;
   }> | null;
   total_bytes: number;
   total_objects: number;
