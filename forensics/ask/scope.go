@@ -14,12 +14,9 @@ import (
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
-// BytesPerToken is how many bytes of answers one token of a model has: 2.69 of o200k_base and 2.60 of Claude's published
-// tokenizer, over the answers to 17 questions about 87 captures (gpt-tokenizer 4.0.0 and @anthropic-ai/tokenizer 0.0.4,
-// 2026-11-30). Text in English has about 4; names of fields, ids and times have fewer.
-const BytesPerToken = 2.7
-
-// Limits of an answer.
+// Limits of an answer. One token of a model is 2.7 bytes of it: 2.69 of o200k_base and 2.60 of Claude's published tokenizer
+// over 377 kB of answers (gpt-tokenizer 4.0.0 and @anthropic-ai/tokenizer 0.0.4, 2026-11-30). Text in English has about 4;
+// names of fields, ids and times have fewer.
 const (
 	DefaultRows  = 50
 	MaxRows      = 1000
