@@ -20,6 +20,10 @@ func TestReportsWithIndicators(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	plain := filepath.Join(dir, "plain.yaml")
+	if err := os.WriteFile(plain, []byte("title: a\nsections: [dns]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	clitest.Done(t, "report", p.bundle, "--template", "incident", "--indicators", list, "-o", out)
 	text, err := os.ReadFile(out)
 	if err != nil {
@@ -38,7 +42,7 @@ func TestReportsWithIndicators(t *testing.T) {
 	}{
 		{"verified without lists", "the report was made with other lists: give --indicators feed.txt (SHA-256 ", exit.Usage, []string{"report", "verify", out, p.bundle}},
 		{"verified with another list", "the report was made with other lists", exit.Usage, []string{"report", "verify", out, p.bundle, "--indicators", other}},
-		{"a template without findings", "the template performance has no section findings", exit.Usage, []string{"report", p.bundle, "--template", "performance", "--indicators", list, "-o", filepath.Join(dir, "p.json")}},
+		{"a template without findings", "has no section findings", exit.Usage, []string{"report", p.bundle, "--template", plain, "--indicators", list, "-o", filepath.Join(dir, "p.json")}},
 		{"a damaged list", "bad.txt, line 2: \"no indicator\" is not an address", exit.Syntax, []string{"ask", "list-findings", p.bundle, "--indicators", filepath.Join(dir, "bad.txt")}},
 		{"no GeoIP file", "feed.txt", exit.Syntax, []string{"ask", "list-findings", p.bundle, "--geoip", list}},
 	} {

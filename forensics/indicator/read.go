@@ -36,7 +36,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Read reads files. Its errors are those of the file system, or *Error.
 func Read(paths []string) (*Set, error) {
 	if len(paths) > maxFiles {
-		return nil, fmt.Errorf("reading indicators: %d files are too many; at most %d are read", len(paths), maxFiles)
+		return nil, fmt.Errorf("reading indicators from files: at most %d are read, not %d", maxFiles, len(paths))
 	}
 	s := newSet()
 	for _, p := range paths {

@@ -421,10 +421,7 @@ func (h *Happened) holdersWords(o *chain.Origin) string {
 		if x.Client == o.Src {
 			own = append(own, fmt.Sprintf("%d by %s itself", x.Connections, x.Client))
 		} else {
-			others = append(others, fmt.Sprintf("%d of its connections were held by %s", x.Connections, x.Client))
-			if x.Connections == 1 {
-				others[len(others)-1] = "1 of its connections was held by " + x.Client
-			}
+			others = append(others, plural.Sprintf("%d {of its connections was|of its connections were} held by ", x.Connections)+x.Client)
 		}
 	}
 	if all := append(others, own...); len(others) > 0 {

@@ -59,10 +59,10 @@ func TestFewQueries(t *testing.T) {
 		most   int64
 		of     []string
 	}{
-		{"dns.pcap", 3, nil},
-		{"http1.pcapng", 7, nil},
-		{"shop.pcapng", 17, nil},
-		{"shop.pcapng", 2, []string{"beacon", "brute-force", "scan", "dns-tunnel", "outside-volume", "risky-file"}},
+		{"dns.pcap", 4, nil},
+		{"http1.pcapng", 9, nil},
+		{"shop.pcapng", 19, nil},
+		{"shop.pcapng", 4, []string{"beacon", "brute-force", "scan", "dns-tunnel", "outside-volume", "risky-file"}},
 	} {
 		var n atomic.Int64
 		c := openAs(t, forensics.Options{Watch: func(string) { n.Add(1) }}, tt.sample)

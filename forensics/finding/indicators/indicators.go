@@ -32,7 +32,7 @@ const (
 
 // Analyzer returns the analyzer indicator.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "indicator", Title: "matches of lists of indicators",
+	return finding.Analyzer{Name: "indicator", Basis: finding.OfFlows, Title: "matches of lists of indicators",
 		Doc:      "Traffic that matches the lists of --indicators: addresses, domains and the names below them, URLs, mail addresses, hashes of files and certificates, JA3, JA3S, JA4, HASSH, user agents.",
 		Unproved: "that the list is right, and that the traffic was harmful: an address, a name or a program may have several users",
 		Kinds:    []string{"address", "domain", "url", "email", "hash", "file", "certificate", "ja3", "ja3s", "ja4", "hassh", "user-agent"},
