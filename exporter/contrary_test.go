@@ -115,7 +115,7 @@ func inIPv6(side int, payload []byte, hop bool) []byte {
 	return append(b, payload...)
 }
 
-// TestContrarySegments has a second request that comes another way than the first one. Only if its receiver, which acknowledges
+// TestContrarySegments has a second request that comes on another way, unlike the first one. Only if its receiver, which acknowledges
 // the first one, never acknowledges it, it has a mark.
 func TestContrarySegments(t *testing.T) {
 	const request, evil, answer = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -10,10 +10,10 @@ import (
 	"github.com/pcapsule/pcapsule/samples/frames"
 )
 
-// TestWaitingRequestsGetTheirResponses sends 30,000 requests on as many connections before the
+// TestWaitingRequestsGetTheirResponses sends 26,000 requests on as many connections before the
 // first response. In the default memory limit, none may be given up.
 func TestWaitingRequestsGetTheirResponses(t *testing.T) {
-	const conns = 30_000
+	const conns = 26_000
 	m, err := Run(context.Background(), []string{"-"}, filepath.Join(t.TempDir(), "x.pcapsule"), Options{Release: "test", Stdin: crowd(5 * conns), Repanic: true})
 	if err != nil {
 		t.Fatal(err)

@@ -185,7 +185,7 @@ func checkLeft(t *testing.T, namespace string, before, after map[string][]string
 				return conns[value(s, "conn_id")]
 			case "packets", "tcp_events", "anomalies":
 				return flows[value(s, "flow_id")]
-			case "tls_handshakes", "objects":
+			case "tls_handshakes", "objects", "receipts":
 				return calls[value(s, "call_no")]
 			case "endpoints", "workloads", "k8s_events":
 				return strings.HasSuffix(value(s, "namespace"), " "+namespace)

@@ -135,7 +135,8 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		t.Run(sample, func(t *testing.T) {
 			every := sample == "dns.pcap"
 			required["snapshot_name"], _, _ = strings.Cut(sample, ".")
-			d := describe(t, serving(t, Options{}, bundled(t, sample)))
+			d := describe(t, serving(t, Options{Reports: reported("0")}, bundled(t, sample)))
+			required["packet_no"] = d.packetOf(fmt.Sprint(required["id"]))
 			answered := map[string]bool{}
 			for path, item := range d.doc.Paths.Map() {
 				if path == "/mcp/tail" || path == "/metrics" {
@@ -157,13 +158,31 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	}
 }
 
+// packetOf is the number of a packet of a call.
+func (d *described) packetOf(id string) int64 {
+	d.t.Helper()
+	list := restAnswerOf[struct {
+		Packets []struct {
+			No int64 `json:"packet_no"`
+		} `json:"packets"`
+	}](d.t, d.url+"/mcp/calls/"+url.PathEscape(id)+"/packets")
+	if len(list.Packets) == 0 {
+		d.t.Fatalf("call %s has no packet", id)
+	}
+	return list.Packets[0].No
+}
+
 func (d *described) askOperation(method, path string, op *openapi3.Operation, answered map[string]bool, every bool) {
 	template := path
 	note := func(status int) { answered[template] = answered[template] || status == http.StatusOK }
 	path = strings.NewReplacer("{name}", fmt.Sprint(required["snapshot_name"]), "{id}", url.PathEscape(fmt.Sprint(required["id"]))).Replace(path)
 	note(d.ask(method, path, nil))
 	for _, p := range op.Parameters {
-		for _, v := range values(p.Value.Schema.Value) {
+		list := values(p.Value.Schema.Value)
+		if p.Value.Name == "packet_no" {
+			list = append(list, required["packet_no"])
+		}
+		for _, v := range list {
 			note(d.ask(method, path+"?"+url.Values{p.Value.Name: {fmt.Sprint(v)}}.Encode(), nil))
 		}
 		if p.Value.Schema.Value.Type.Is("integer") {

@@ -54,7 +54,7 @@ type deep struct {
 	search *searcher
 	raw    func(text string) // searches a decoded text by the policy; may be nil
 	left   int               // bytes that may be decoded of this text
-	open   int               // where a compressed text begins that goes on after this text; -1 if none does
+	open   int               // where a compressed text begins that continues after this text; -1 if none does
 	missed int64             // texts of which not all was searched
 
 	bits  io.Reader // of a compressed text
@@ -747,7 +747,7 @@ func (d *deep) compressed(b []byte, depth int, hit func(from, to int, rule int32
 	}
 }
 
-// unfinished notes that a compressed text goes on behind the searched one.
+// unfinished notes that a compressed text continues behind the searched one.
 func (d *deep) unfinished(depth, at int) {
 	if depth == 0 && (d.open < 0 || at < d.open) {
 		d.open = at

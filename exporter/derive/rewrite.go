@@ -126,7 +126,7 @@ type rewriter struct {
 	old   []byte
 	strip bool // the comments of this block go
 
-	differs bool // the packet at hand
+	differs bool // the current packet
 
 	quoting *decode.Decoder // of packets in ICMP errors
 	quote   decode.Frame

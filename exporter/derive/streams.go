@@ -17,7 +17,7 @@ const (
 	maxStreams = 1 << 17 // directions of one worker
 	shortTail  = 7       // too few bytes to tell which needle may begin
 	maxText    = 1 << 16 // bytes of a stream that are searched for encodings at a time
-	maxOpen    = 1 << 20 // of one in which something compressed goes on
+	maxOpen    = 1 << 20 // of one in which something compressed continues
 	overlap    = 1 << 12 // of them that are searched again with the next ones
 )
 

@@ -73,6 +73,7 @@ const (
 	maxPlaces    = 12
 	maxAnomalies = 50
 	maxHex       = 256
+	framing      = 300 // bytes that the answer gets around it
 )
 
 func (s *Invocation) getAPICall(ctx context.Context, in GetAPICallIn) (GetAPICallOut, error) {
@@ -88,7 +89,7 @@ func (s *Invocation) getAPICall(ctx context.Context, in GetAPICallIn) (GetAPICal
 			return out, err
 		}
 		raw, err := object.Marshal(out)
-		if err != nil || len(raw)+200 <= s.Max || cell < 32 {
+		if err != nil || len(raw)+framing <= s.Max || cell < 32 {
 			return out, err
 		}
 		most /= 2

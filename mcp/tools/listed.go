@@ -13,7 +13,7 @@ import (
 
 // MaxList is the size limit of tools/list in bytes of JSON: an assistant reads the whole list
 // before its first question.
-const MaxList = 42_000
+const MaxList = 43_000
 
 // Listed returns the short form of a tool for tools/list. The server's instructions explain
 // shared arguments once, and describe_schema describes the members of an answer.

@@ -21,7 +21,7 @@ func points(f *value.Figure) (out []amountAt) {
 			at := 0
 			for _, st := range f.Time.Stretches {
 				for i := range int64(st.Count) {
-					if n := s.Values[at]; n != 0 {
+					if n := valueAt(s.Values, at); n != 0 {
 						out = append(out, amountAt{s.Name, time.Unix(0, (st.First+i)*f.Time.BucketNs).UTC().Format(time.RFC3339Nano), n})
 					}
 					at++

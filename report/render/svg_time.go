@@ -30,7 +30,7 @@ func timeSVG(f *value.Figure) string {
 	for i := range p.x {
 		var sum int64
 		for _, r := range c.Series {
-			sum += r.Values[i]
+			sum += valueAt(r.Values, i)
 		}
 		highest = max(highest, sum)
 	}
@@ -51,6 +51,14 @@ func timeSVG(f *value.Figure) string {
 	p.breaks(s)
 	p.ticks(s)
 	return s.end()
+}
+
+// valueAt is a value of a series; one that was changed may have fewer than the chart has places.
+func valueAt(values []int64, i int) int64 {
+	if i < len(values) {
+		return values[i]
+	}
+	return 0
 }
 
 // noFraction matches a fraction that says nothing, between a number and its unit.

@@ -103,7 +103,7 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 	}
 	searched := value.Clean(found.Searched, maxSearched)
 	if b.unmatchedFilter() {
-		searched = b.absent("finding")
+		searched = b.absent("finding") + " " + searched
 	}
 	s.Statements = []value.Statement{{ID: p.ID + "-searched", Text: searched, Queries: query}}
 	if b.r.Blank {

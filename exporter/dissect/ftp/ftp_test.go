@@ -12,7 +12,7 @@ type chunks = []dissecttest.Chunk
 
 var client, server = dissecttest.Client, dissecttest.Server
 
-var login = chunks{server("220-Welcome\r\n to this server\r\n220 (vsFTPd 3.0.3)\r\n"), client("USER ann\r\n"), server("331 Please specify the password.\r\n"), client("PASS secret\r\n"), server("230 Login successful.\r\n")}
+var login = chunks{server("220-Welcome\r\n to this server\r\n220 (vsFTPd 3.0.3)\r\n"), client("USER ann\r\n"), server("331 Please specify the password.\r\n"), client("PASS vZ7-q2\r\n"), server("230 Login successful.\r\n")}
 
 func after(c ...dissecttest.Chunk) chunks { return append(append(chunks{}, login...), c...) }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 )
 
-// A segment that comes another way than those of its direction before may be forged: with other MAC addresses, VLANs, tunnels,
+// A segment that comes on another way, compared with those of its direction before, may be forged: with other MAC addresses, VLANs, tunnels,
 // IPv6 options or TCP options, its receiver may not take it. Ways change without a forgery too (routes, failover, several places
 // that captured), so only a receiver that acknowledges what came before, and never these bytes, shows a doubt that nothing else
 // decides.
@@ -18,11 +18,15 @@ const (
 	maxStrange  = 8
 )
 
-// carriers are the ways on which the segments of one direction came.
+// carriers are the ways on which the segments of one direction came. Most connections have one.
 type carriers struct {
-	first   uint64
-	set     bool
-	more    []uint64  // other ones that are accepted
+	first  uint64 // 0: none yet
+	others *otherWays
+}
+
+// otherWays are the others of a direction.
+type otherWays struct {
+	more    []uint64  // that are accepted
 	strange []strange // segments that came on none of them
 }
 
@@ -35,36 +39,48 @@ type strange struct {
 }
 
 func (x *carriers) has(carrier uint64) bool {
-	return x.set && x.first == carrier || slices.Contains(x.more, carrier)
+	return x.first == carrier || x.others != nil && slices.Contains(x.others.more, carrier)
+}
+
+// rest returns what is known of other ways.
+func (s *Shard) rest(c *Conn, x *carriers) *otherWays {
+	if x.others == nil {
+		x.others = &otherWays{}
+		s.take(c, int(unsafe.Sizeof(otherWays{})))
+	}
+	return x.others
 }
 
 // accept adds a way.
 func (s *Shard) accept(c *Conn, x *carriers, carrier uint64) {
 	switch {
 	case x.has(carrier):
-	case !x.set:
-		x.first, x.set = carrier, true
-	case len(x.more) < maxCarriers:
-		x.more = append(x.more, carrier)
-		s.take(c, int(unsafe.Sizeof(carrier)))
+	case x.first == 0:
+		x.first = carrier
+	default:
+		if o := s.rest(c, x); len(o.more) < maxCarriers {
+			o.more = append(o.more, carrier)
+			s.take(c, int(unsafe.Sizeof(carrier)))
+		}
 	}
 }
 
 // carried compares the way of a segment with those of its direction before. brings says that it has new bytes.
 func (s *Shard) carried(c *Conn, dir dissect.Dir, p *Packet, brings bool) {
-	x := &c.carriers[dir]
+	x, way := &c.carriers[dir], p.Carrier|1 // never 0
 	switch {
-	case x.has(p.Carrier):
-	case !x.set || p.PayloadLen <= 0:
-		s.accept(c, x, p.Carrier)
+	case x.has(way):
+	case x.first == 0 || p.PayloadLen <= 0:
+		s.accept(c, x, way)
 	case brings:
-		if len(x.strange) > 0 {
+		o := s.rest(c, x)
+		if len(o.strange) > 0 {
 			s.settleCarriers(c, dir)
 		}
-		if len(x.strange) == maxStrange {
+		if len(o.strange) == maxStrange {
 			return
 		}
-		x.strange = append(x.strange, strange{packetRef(p), p.Carrier, p.Seq + uint32(p.PayloadLen), p.PayloadLen})
+		o.strange = append(o.strange, strange{packetRef(p), way, p.Seq + uint32(p.PayloadLen), p.PayloadLen})
 		s.take(c, int(unsafe.Sizeof(strange{})))
 	}
 }
@@ -73,7 +89,7 @@ func (s *Shard) carried(c *Conn, dir dissect.Dir, p *Packet, brings bool) {
 func (s *Shard) settleCarriers(c *Conn, dir dissect.Dir) {
 	x := &c.carriers[dir]
 	acked, _, ok := c.stream.Acknowledged(uint8(dir))
-	x.strange = slices.DeleteFunc(x.strange, func(g strange) bool {
+	x.others.strange = slices.DeleteFunc(x.others.strange, func(g strange) bool {
 		if ok && int32(acked-g.end) >= 0 {
 			s.accept(c, x, g.carrier)
 			return true
@@ -86,15 +102,15 @@ func (s *Shard) settleCarriers(c *Conn, dir dissect.Dir) {
 func (s *Shard) reportStrange(c *Conn) {
 	for dir := range c.carriers {
 		x := &c.carriers[dir]
-		if len(x.strange) == 0 || len(x.more) == maxCarriers { // a tool changed the addresses of each packet
+		if x.others == nil || len(x.others.strange) == 0 || len(x.others.more) == maxCarriers { // a tool changed the addresses of each packet
 			continue
 		}
 		s.settleCarriers(c, dissect.Dir(dir))
 		if acked, _, ok := c.stream.Acknowledged(uint8(dir)); !ok || !c.hasSeq[dir] || int32(acked-c.firstSeq[dir]) <= 0 {
 			continue // it acknowledged nothing: the capture may lack what it sent
 		}
-		for _, g := range x.strange {
-			s.odd(c, c.flows[0], g.at, "contrary_segment", "bytes that came another way than the segments of this side before, such as other MAC addresses, another VLAN, tunnel or IPv6 option, or other TCP options, and that the receiver never acknowledged: they may be forged, and it may not have taken them; they are read", 0)
+		for _, g := range x.others.strange {
+			s.odd(c, c.flows[0], g.at, "contrary_segment", "bytes that came on another way, unlike the segments of this side before, such as other MAC addresses, another VLAN, tunnel or IPv6 option, or other TCP options, and that the receiver never acknowledged: they may be forged, and it may not have taken them; they are read", 0)
 		}
 	}
 }

@@ -11,7 +11,7 @@ const (
 	connCost    = 1648 // with its first flow, and with what the joiner knows of both
 	flowCost    = 768  // each further flow
 	rareCost    = int(unsafe.Sizeof(rareStats{}))
-	talkCost    = 1152    // stream and dissector, once there is payload
+	talkCost    = 1664    // stream and dissector, once there is payload
 	defaultRoom = 8 << 20 // before SetBudget
 )
 

@@ -45,7 +45,7 @@ func TestNeedsHideNothing(t *testing.T) {
 		}
 	}
 	// The others find something in made traffic only.
-	want := strings.Fields("admin-access certificate deprecated-protocol dns-failure egress forwarded-token network-policy no-auth plaintext-credentials risky-file segmentation weak-tls weak-tls-offered")
+	want := strings.Fields("admin-access certificate default-login deprecated-protocol dns-failure egress forwarded-token network-policy no-auth plaintext-credentials risky-file segmentation weak-tls weak-tls-offered")
 	if got := slices.Sorted(maps.Keys(noticed)); !slices.Equal(got, want) {
 		t.Errorf("needs that hide something are noticed of %q, want %q", got, want)
 	}
