@@ -233,7 +233,7 @@ func visible(form string) []fileEdit {
 	case "html":
 		return append(every,
 			fileEdit{"a figure of the head", "1,782", once("<dd>1,782</dd>", "<dd>1,700</dd>")},
-			fileEdit{"a bar of a chart", "bytes-over-time", sub(`(<path class="s0" d="M[0-9.]+ )[0-9.]+`, "${1}7")},
+			fileEdit{"a bar of a chart", "calls-over-time", sub(`(<path class="s0" d="M[0-9.]+ )[0-9.]+`, "${1}7")},
 			fileEdit{"a row of a table", "failures", sub(`(?s)(id="failures-table".*?<tbody>\s*)<tr.*?</tr>`, "$1")},
 			fileEdit{"the number that a table sorts by", "data-v", sub(`data-v="[0-9]+"`, `data-v="999999"`)},
 			fileEdit{"a citation", "call ", sub(`title="call [0-9a-f]{4}`, `title="call 0000`)},
