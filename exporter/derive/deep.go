@@ -655,7 +655,7 @@ func (w width) at(b []byte) (c rune, ok bool) {
 	return rune(n), n <= most && (n >= ' ' || n == '\n' || n == '\r' || n == '\t')
 }
 
-// wideAt searches a text of wide characters that begins at a place, and returns its end; 0 if it is none.
+// wideAt searches a text of wide characters that begins at a place, and returns its end; 0 if the text is no such text.
 func (d *deep) wideAt(b []byte, from int, w width, depth int, hit func(from, to int, rule int32)) (end int) {
 	for i := range leastWide {
 		if _, ok := w.at(b[min(len(b), from+i*w.size):]); !ok {

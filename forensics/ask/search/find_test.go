@@ -243,7 +243,7 @@ func TestEveryTextIsFound(t *testing.T) {
 		n := 0
 		for _, table := range tables {
 			for _, column := range table.Columns {
-				if table.Name != "calls" || column.Type != "VARCHAR" || slices.Contains(derived, column.Name) || strings.HasPrefix(column.Name, "src_") || strings.HasPrefix(column.Name, "dst_") {
+				if table.Name != "calls" || column.Type != "VARCHAR" || slices.Contains(derived, column.Name) || column.Name == "response_delivered" || strings.HasPrefix(column.Name, "src_") || strings.HasPrefix(column.Name, "dst_") {
 					continue
 				}
 				type row struct {
