@@ -162,14 +162,14 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 func (d *described) packetOf(id string) int64 {
 	d.t.Helper()
 	list := restAnswerOf[struct {
-		Packets []struct {
+		List []struct {
 			No int64 `json:"packet_no"`
-		} `json:"packets"`
+		} `json:"list"`
 	}](d.t, d.url+"/mcp/calls/"+url.PathEscape(id)+"/packets")
-	if len(list.Packets) == 0 {
+	if len(list.List) == 0 {
 		d.t.Fatalf("call %s has no packet", id)
 	}
-	return list.Packets[0].No
+	return list.List[0].No
 }
 
 func (d *described) askOperation(method, path string, op *openapi3.Operation, answered map[string]bool, every bool) {

@@ -111,8 +111,10 @@ func (s *Invocation) exchange(x *forensics.Exchange, most, cell int) GetAPICallO
 	out.Call["ts"] = when.Stamp(number(x.Call.Get("ts_ns")))
 	out.Client, out.Server = short.fields(x.Client), short.fields(x.Server)
 	out.Flow = short.fields(x.Flow, "ts")
-	if cell < maxCell { // omit counters that are 0 first
-		maps.DeleteFunc(out.Flow, func(_ string, v any) bool { return v == int64(0) })
+	if cell < maxCell { // omit what is 0 or false first
+		for _, row := range []map[string]any{out.Client, out.Server, out.Flow} {
+			maps.DeleteFunc(row, func(_ string, v any) bool { return v == int64(0) || v == false })
+		}
 	}
 	out.TLS = short.fields(x.TLS)
 	out.Request = short.message(x, x.Request, "request", most)
