@@ -139,7 +139,7 @@ func find(ctx context.Context, l *finding.Look, sql string, args []any) error {
 			for _, u := range parse(text) {
 				i := slices.IndexFunc(list, func(f *found) bool { return f.of == u && f.row.Src == r.Src && f.row.Dst == r.Dst })
 				if i < 0 {
-					list, i = append(list, &found{row: r, of: u, from: r.Detail, to: r.Other}), len(list)
+					list = append(list, &found{row: r, of: u, from: r.Detail, to: r.Other})
 					continue
 				}
 				had := &list[i].row
