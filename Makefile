@@ -146,7 +146,7 @@ WHOLE := ./exporter/internal/proof ./exporter/internal/join
 RACE := ./exporter/dissect ./exporter/internal/columnar ./exporter/internal/flow ./exporter/internal/live ./exporter/internal/memory ./exporter/internal/parts ./exporter/internal/read ./exporter/internal/recording ./exporter/internal/round ./exporter/internal/stream ./mcp ./mcp/door ./mcp/queue ./recorder ./recorder/keys ./recorder/ring
 # Tests in these packages that only unit runs: they measure time, or repeat other tests of the same
 # goroutines in long loops.
-norace := StrippedPrograms|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillWorks|ToolsRefuseInvalid|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|RESTListsHave|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
+norace := StrippedPrograms|AnswersBegin|Page|CostIsLinear|AnswersFitTheirBudget|PromptsWork|SkillWorks|ToolsRefuseInvalid|RecoveryAtEveryLength|Owners$$|PlaintextOf|NothingShowsASecret|NoTableContainsASecret|NoAnswerConfirmsAGuess|AnswersMatchTheDescription|RESTListsHave|PolicyOf|HostilePartsAreErrors|DuckDBReadsBack|RunawayQueries|Forgotten|KilledRecorder|LossesOfARestart
 
 # "make lint" has the analyzers of go vet, so go test need not run them again. accept asks
 # every question in every way, also about the public captures.
