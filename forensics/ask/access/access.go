@@ -297,12 +297,9 @@ func (a *accessAnswer) hours() error {
 	return err
 }
 
-// Sentence is the answer in one sentence.
+// Sentence is the answer in one sentence, of what each page has.
 func (a *Access) Sentence() string {
 	s := plural.Sprintf("%d {access|accesses} to data in %d {call|calls}, of which %d failed", a.Accesses, a.Total, a.Failed)
-	if len(a.Clients) > 0 {
-		s += plural.Sprintf("; most by %s", a.Clients[0].Client)
-	}
 	if a.UnreadTotal > 0 {
 		s += plural.Sprintf("; %d {connection|connections} could not be read", a.UnreadTotal)
 	}
