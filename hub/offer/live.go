@@ -1,15 +1,9 @@
 package offer
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/pcapsule/pcapsule/internal/whole"
 )
 
 // liveName is the file in the folder of copies that describes them.
@@ -78,34 +72,13 @@ func (n *LiveNode) Gaps(now time.Time) []LiveGap {
 }
 
 // WriteLive writes it.
-func WriteLive(dir string, l *Live) error {
-	text, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	return whole.Replace(filepath.Join(dir, liveName), 0o600, whole.Text(text))
-}
+func WriteLive(dir string, l *Live) error { return write(dir, liveName, l) }
 
 // ReadLive reads it. Without one, the hub follows nothing.
 func ReadLive(dir string) (*Live, error) {
 	var l Live
-	path := filepath.Join(dir, liveName)
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &l, nil
-	}
-	if err == nil && info.Size() > maxLive {
-		err = fmt.Errorf("%s has %d bytes, the limit is %d", path, info.Size(), maxLive)
-	}
-	if err != nil {
+	if err := read(dir, liveName, "what the hub follows", maxLive, &l); err != nil {
 		return nil, err
-	}
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &l)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading what the hub follows: %w", err)
 	}
 	for i := range l.Nodes {
 		if n := &l.Nodes[i]; !Plain(n.Name) || n.Dir != "" && !filepath.IsLocal(n.Dir) {

@@ -1,16 +1,6 @@
 package offer
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"net/netip"
-	"os"
-	"path/filepath"
-
-	"github.com/pcapsule/pcapsule/internal/whole"
-)
+import "net/netip"
 
 // ownersName is the file, in the folder of a snapshot or of the copies, that describes them.
 const ownersName = "owners.json"
@@ -31,34 +21,13 @@ type Owner struct {
 }
 
 // WriteOwners writes them into a folder.
-func WriteOwners(dir string, o *Owners) error {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	return whole.Replace(filepath.Join(dir, ownersName), 0o600, whole.Text(text))
-}
+func WriteOwners(dir string, o *Owners) error { return write(dir, ownersName, o) }
 
 // ReadOwners reads them; a folder without the file has none.
 func ReadOwners(dir string) (*Owners, error) {
 	var o Owners
-	path := filepath.Join(dir, ownersName)
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &o, nil
-	}
-	if err == nil && info.Size() > maxOwners {
-		err = fmt.Errorf("%s has %d bytes, the limit is %d", path, info.Size(), maxOwners)
-	}
-	if err != nil {
+	if err := read(dir, ownersName, "whose the addresses were", maxOwners, &o); err != nil {
 		return nil, err
-	}
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &o)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading whose the addresses were: %w", err)
 	}
 	return &o, nil
 }

@@ -105,9 +105,11 @@ func (s Set) Conns(ctx context.Context, tables map[string][]string, o *bundle.Ow
 	if err != nil {
 		return nil, err
 	}
-	began, err := begins(ctx, tables)
-	if err != nil {
-		return nil, err
+	var began map[int64]int64 // without a time until which all owners are known, it decides nothing
+	if o != nil && o.Until > 0 {
+		if began, err = begins(ctx, tables); err != nil {
+			return nil, err
+		}
 	}
 	in, out := map[int64]bool{}, map[int64]bool{}
 	err = EachEnd(ctx, tables, func(conn, id int64) {
