@@ -106,24 +106,17 @@ func callID(s string) bool {
 
 // verdict says first that nothing matches, and reports whether that is so.
 func (p *page) verdict(top object) bool {
-	coverage, _ := top.get("coverage").(object)
 	searched, _ := top.get("searched").(string)
 	switch {
 	case searched != "": // it says whether something was found
 		p.wrap(p.value("searched", searched), 0, 2)
 		p.space()
 		return false
-	case top.get("matched") == "not_recorded":
-		p.line("No packets were recorded in that time range.")
-	case top.get("matched") != "nothing_matched":
+	case top.get("matched") != "not_recorded" && top.get("matched") != "nothing_matched":
 		return false
-	case coverage.get("state") == "partial":
-		p.line("No matches. The time range was only partly captured.")
-	case coverage.get("unread") == true:
-		p.line("No matches. Not everything could be read.")
-	default:
-		p.line("No matches. The whole time range was captured.")
 	}
+	answer, _ := top.get("answer").(string)
+	p.line(answer)
 	p.notes(top)
 	p.space()
 	return true

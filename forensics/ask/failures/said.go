@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
 const (
@@ -37,14 +38,7 @@ func sentence(said string) string {
 		text = m[1]
 	}
 	text = strings.Join(strings.Fields(severity.ReplaceAllString(text, "")), " ")
-	if len(text) > maxSentence {
-		cut := maxSentence
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + "…"
-	}
-	return strings.TrimSuffix(text, ".")
+	return strings.TrimSuffix(clip.Text(text, maxSentence), ".")
 }
 
 // message finds the member of JSON that is for people.
