@@ -46,7 +46,7 @@ func TestPageLaysOut(t *testing.T) {
 			"60", "CALLS (1)\n1  09:24:49.084  shop/frontend → shop/payment\n   503 Service Unavailable  501 ms\n   response: no .[2J room\n   call 8f2799dae648\n"},
 		{"a time of which something was not read is not complete", map[string]any{"calls": 1, "coverage": map[string]any{"state": "complete", "unread": true}}, "80",
 			"calls 1\n\nrecorded: partly read\n"},
-		{"nor does nothing that matches in it mean nothing", map[string]any{"matched": "nothing_matched", "coverage": map[string]any{"state": "complete", "unread": true}}, "80",
+		{"nor does nothing that matches in it mean nothing", map[string]any{"matched": "nothing_matched", "answer": "No matches. Not everything could be read.", "coverage": map[string]any{"state": "complete", "unread": true}}, "80",
 			"No matches. Not everything could be read.\n\nrecorded: partly read\n"},
 		{"an empty list is shown as none", map[string]any{"calls": []row{}, "truncated": true}, "80", "calls none\n\nLists are shortened: narrow the question or raise --limit.\n"},
 		{"a list with more rows says how to get them", map[string]any{"calls": []row{}, "truncated": true, "next_cursor": "abc"}, "80",

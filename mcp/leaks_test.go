@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -56,12 +57,13 @@ func TestNoTableContainsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	var parts []string
-	for _, s := range secrets {
-		for _, v := range s.Forms() {
+	for _, s := range nightly.Some(secrets, 12) {
+		forms := s.Forms()
+		for _, form := range nightly.Some(slices.Sorted(maps.Keys(forms)), 1) { // "as it is" comes first
+			v := forms[form]
 			parts = append(parts, quote.SQL(v[4:len(v)-4]), quote.SQL(base64.RawStdEncoding.EncodeToString([]byte(v[3:9]))))
 		}
 	}
-	parts = nightly.Some(parts, 24)
 	// found returns the columns of a table that contain a part, with the number of such rows.
 	found := func(c *forensics.Case, table string, columns []string) (list []string) {
 		var values []string

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -299,7 +300,12 @@ func TestHostileTextIsShownOnly(t *testing.T) {
 		t.Fatalf("%d attacks", len(list))
 	}
 	var next atomic.Int64
-	attack := func() string { return list[int(next.Add(1))%len(list)] }
+	attack := func() string {
+		if n := next.Add(1); n > 0 {
+			return list[int(n)%len(list)]
+		}
+		return "__proto__" // every object has something of this name
+	}
 	web := paged(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.URL.Path, "/mcp/") || r.Header.Get("Origin")+r.Header.Get("Sec-Fetch-Site") == "" {
@@ -321,7 +327,7 @@ func TestHostileTextIsShownOnly(t *testing.T) {
 	b := browse(t, web.URL)
 	place := placeOf(t, web)
 	b.open("#token=" + secret)
-	for _, first := range nightly.Some([]int64{0, 23, 41, 67, 89, 113, 151}, 2) {
+	for _, first := range append(nightly.Some([]int64{0, 23, 41, 67, 89, 113, 151}, 1), math.MinInt32) {
 		next.Store(first)
 		b.open("#v=evidence") // the frame asks again
 		for _, view := range pageViews {
@@ -334,7 +340,7 @@ func TestHostileTextIsShownOnly(t *testing.T) {
 			}
 		}
 	}
-	if n := next.Load(); n < int64(2*len(list)) {
+	if n := next.Load() - math.MinInt32; n < int64(len(list)) {
 		t.Errorf("only %d texts were replaced", n)
 	}
 	b.quiet()

@@ -1,5 +1,12 @@
 // Numbers and times as people read them.
 
+// wording returns the words for names that are shown, each name itself if it has none. A plain
+// object would have words for "constructor" and "__proto__", too, which a capture can contain.
+export function wording(words: Record<string, string>): (name: string) => string {
+  const known = new Map(Object.entries(words));
+  return (name) => known.get(name) ?? name;
+}
+
 export function count(n: number): string {
   return n.toLocaleString("en-US");
 }

@@ -1,7 +1,7 @@
 // @ts-nocheck: Node's modules have no types here.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytes, clock, duration, percent, plural, pretty, visible } from "./format";
+import { bytes, clock, duration, percent, plural, pretty, visible, wording } from "./format";
 import { read, toggled, used, write } from "./saved";
 import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
 import { fieldAt, segments } from "./views/call/extent";
@@ -22,6 +22,11 @@ test("conditions are joined so that each keeps its meaning", () => {
   assert.equal(and("http", "a || b"), "http && (a || b)");
   assert.equal(and("failed", "failed"), "failed");
   assert.equal(and("http", ""), "http");
+});
+test("a name without words is shown as it is, whatever objects have under that name", () => {
+  const word = wording({ tcp: "TCP" });
+  assert.equal(word("tcp"), "TCP");
+  for (const name of ["udp", "constructor", "__proto__", "toString"]) assert.equal(word(name), name);
 });
 test("zoom stays within the recording", () => {
   assert.deepEqual(zoomed([0, 100], 50, 0.5, [0, 100]), [25, 75]);

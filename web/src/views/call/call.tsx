@@ -2,7 +2,7 @@ import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Details, Trace } from "../../api";
 import { download, post } from "../../client";
-import { bytes, count, duration, pretty, visible } from "../../format";
+import { bytes, count, duration, pretty, visible, wording } from "../../format";
 import { link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
 import { Packets } from "./packets";
 
@@ -66,13 +66,10 @@ function Side({ of, port }: { of: Record<string, unknown>; port: unknown }) {
   return <span><T>{text(of["name"]) || text(of["ip"])}</T> <small><T>{`${text(of["ip"])}:${text(port)}`}</T>{known && known !== "none" ? `, name from ${known}` : ""}</small></span>;
 }
 
-const said: Record<string, string> = { yes: "arrived", no: "did not arrive", part: "arrived in part", unknown: "unknown whether it arrived" };
+const said = wording({ yes: "arrived", no: "did not arrive", part: "arrived in part", unknown: "unknown whether it arrived" });
 
 function delivered(call: Record<string, unknown>): h.JSX.Element | null {
-  const list = (["request", "response"] as const).filter((side) => call[`${side}_delivered`]).map((side) => {
-    const v = text(call[`${side}_delivered`]);
-    return `${side} ${said[v] ?? v.replaceAll("_", " ")}`;
-  });
+  const list = (["request", "response"] as const).filter((side) => call[`${side}_delivered`]).map((side) => `${side} ${said(text(call[`${side}_delivered`])).replaceAll("_", " ")}`);
   return list.length ? <small class="delivered"> · {list.join(", ")}</small> : null;
 }
 

@@ -2,7 +2,7 @@ import { h } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Packet, Packets as List } from "../../api";
 import { get } from "../../client";
-import { count, short, visible } from "../../format";
+import { count, short, visible, wording } from "../../format";
 import { link, Load, Notes, type Props, T, useAnswer } from "../../parts";
 import { type Extent, fieldAt, segments } from "./extent";
 
@@ -108,7 +108,7 @@ function Bytes({ packet }: { packet: Packet }) {
       <div class="layers" ref={tree}>
         {layers.map((l, i) => (
           <details key={i} open={!network.has(l.layer) || (mark?.id ?? "").split(".")[0] === String(i)}>
-            <summary data-id={String(i)} class={mark?.id === String(i) ? "marked" : ""} onFocus={() => chosen({ id: String(i), start: l.start, end: l.end })}>{titles[l.layer] ?? l.layer} <small>bytes {l.start} to {l.end - 1}</small></summary>
+            <summary data-id={String(i)} class={mark?.id === String(i) ? "marked" : ""} onFocus={() => chosen({ id: String(i), start: l.start, end: l.end })}>{title(l.layer)} <small>bytes {l.start} to {l.end - 1}</small></summary>
             <ul>
               {(l.fields ?? []).map((f, k) => {
                 const x = { id: `${i}.${k}`, start: f.start, end: f.end };
@@ -153,10 +153,10 @@ function describe(layers: Layer[], mark: Extent): string {
   const l = layers[i ?? -1];
   const f: Field | undefined = k === undefined ? undefined : l?.fields?.[k];
   const n = mark.end - mark.start;
-  return `${f?.field ?? titles[l?.layer ?? ""] ?? l?.layer ?? ""}: ${n === 1 ? `byte ${mark.start}` : `bytes ${mark.start} to ${mark.end - 1}`}`;
+  return `${f?.field ?? title(l?.layer ?? "")}: ${n === 1 ? `byte ${mark.start}` : `bytes ${mark.start} to ${mark.end - 1}`}`;
 }
 
 // network are the headers that few look at first.
 const network = new Set(["eth", "sll", "sll2", "null", "vlan", "mpls", "ip", "ipv6", "tcp", "udp", "data", "padding"]);
 
-const titles: Record<string, string> = { eth: "Ethernet", sll: "Linux cooked capture", sll2: "Linux cooked capture", null: "Loopback", vlan: "VLAN", mpls: "MPLS", arp: "ARP", ip: "IPv4", ipv6: "IPv6", icmp: "ICMP", icmpv6: "ICMPv6", tcp: "TCP", udp: "UDP", sctp: "SCTP", gre: "GRE", vxlan: "VXLAN", geneve: "Geneve", http: "HTTP", tls: "TLS", dns: "DNS", data: "Data", padding: "Padding", call: "Values of the call" };
+const title = wording({ eth: "Ethernet", sll: "Linux cooked capture", sll2: "Linux cooked capture", null: "Loopback", vlan: "VLAN", mpls: "MPLS", arp: "ARP", ip: "IPv4", ipv6: "IPv6", icmp: "ICMP", icmpv6: "ICMPv6", tcp: "TCP", udp: "UDP", sctp: "SCTP", gre: "GRE", vxlan: "VXLAN", geneve: "Geneve", http: "HTTP", tls: "TLS", dns: "DNS", data: "Data", padding: "Padding", call: "Values of the call" });

@@ -1,15 +1,15 @@
 import { h } from "preact";
 import type { Cases, Marks } from "../../api";
 import { get } from "../../client";
-import { bytes, clock, count, plural, visible } from "../../format";
+import { bytes, clock, count, plural, visible, wording } from "../../format";
 import { link, Load, type Props, quoted, Same, T, useAnswer } from "../../parts";
 import { recorded } from "../summary/summary";
 
-const states: Record<string, string> = {
+const verification = wording({
   verified: "✓ Every file was compared with its hash and matches.",
   broken: "✕ A file does not match its hash: this bundle was changed after it was made.",
   not_verified: "The files were not compared with their hashes. pcapsule verify does it.",
-};
+});
 
 // Evidence says how far the open bundles can be trusted.
 export function Evidence({ state, go }: Props) {
@@ -33,7 +33,7 @@ export function Evidence({ state, go }: Props) {
           {(v.cases ?? []).map((c) => (
             <section key={c.bundle}>
               <h2><T>{c.path}</T></h2>
-              <p class={c.verified === "broken" ? "failed" : ""}>{states[c.verified] ?? c.verified}</p>
+              <p class={c.verified === "broken" ? "failed" : ""}>{verification(c.verified)}</p>
               <dl class="facts">
                 <div><dt>recorded</dt><dd>{c.from} to {c.to}</dd></div>
                 <div><dt>packets</dt><dd>{count(c.packets)}, {bytes(c.bytes)}</dd></div>

@@ -2,9 +2,10 @@ import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Reports as Answer } from "../../api";
 import { download, get, text } from "../../client";
+import { wording } from "../../format";
 import { Load, type Props, quoted, Same, useAnswer } from "../../parts";
 
-const words: Record<string, string> = { html: "HTML", md: "Markdown", json: "JSON", csv: "CSV", xlsx: "Excel", pdf: "PDF" };
+const word = wording({ html: "HTML", md: "Markdown", json: "JSON", csv: "CSV", xlsx: "Excel", pdf: "PDF" });
 
 // Reports previews a report and saves it in a format.
 export function Reports(p: Props) {
@@ -28,8 +29,8 @@ function Choice({ state, go, of }: Props & { of: Answer }) {
     <div>
       <div class="tools">
         <label>Report <select value={chosen.template} onChange={(e) => go({ report: e.currentTarget.value })}>{list.map((t) => <option key={t.template} value={t.template}>{t.title}</option>)}</select></label>
-        <span class="save" role="group" aria-label="Save">Save as {(of.formats ?? []).map((f) => <button key={f} type="button" disabled={saving === f} onClick={() => save(f)}>{words[f] ?? f}</button>)}</span>
-        <span role="status">{saving ? `Writing ${words[saving] ?? saving} …` : ""}</span>
+        <span class="save" role="group" aria-label="Save">Save as {(of.formats ?? []).map((f) => <button key={f} type="button" disabled={saving === f} onClick={() => save(f)}>{word(f)}</button>)}</span>
+        <span role="status">{saving ? `Writing ${word(saving)} …` : ""}</span>
       </div>
       <p class="quiet">{chosen.what} {state.kfl || state.time ? "Only calls within the filter and the selected time." : ""}</p>
       {trouble ? <p class="problem" role="alert">{trouble}</p> : null}
