@@ -34,7 +34,7 @@ import (
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
 		Lists:     readLists,
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage(), Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage, Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/internal/duck"
@@ -18,19 +19,14 @@ import (
 const receipts = "receipts"
 
 // receiptColumns are the columns of table receipts that queries of calls may name.
-func receiptColumns() (list []duck.Column) {
-	for _, s := range table.All() {
-		if s.Name != receipts {
-			continue
-		}
-		for i := range s.Columns {
-			if col := &s.Columns[i]; col.Name != "call_no" {
-				list = append(list, duck.Column{Name: col.Name, Type: col.Kind.String()})
-			}
+var receiptColumns = sync.OnceValue(func() (list []duck.Column) {
+	for _, col := range table.SchemaOf(receipts, "", table.Receipt{}).Columns {
+		if col.Name != "call_no" {
+			list = append(list, duck.Column{Name: col.Name, Type: col.Kind.String()})
 		}
 	}
 	return list
-}
+})
 
 // isReceipt reports whether a column of calls is one of table receipts.
 func isReceipt(column string) bool { return hasColumn(receiptColumns(), column) }

@@ -45,7 +45,7 @@ type Options struct {
 	// Report renders the report on a case.
 	Report func(ctx context.Context, c *forensics.Case) (text, mimeType string, err error)
 	// Reports makes the reports of the page.
-	Reports *mcp.Reports
+	Reports func() *mcp.Reports
 	// Spans writes the calls that match a query as messages of OTLP in JSON, one per line.
 	Spans func(ctx context.Context, c *forensics.Case, q forensics.Query, write func(line []byte) error) (calls int, err error)
 	// Live has the defaults of db live.
@@ -126,7 +126,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: with.Questions, Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: with.Report, Reports: with.Reports, Spans: with.Spans, AccessLog: with.AccessLog()}
+	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: with.Questions, Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: with.Report, Reports: with.Reports(), Spans: with.Spans, AccessLog: with.AccessLog()}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {
