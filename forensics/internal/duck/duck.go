@@ -99,9 +99,12 @@ func Launch(o Options) (*Launched, error) {
 func (l *Launched) Close() { l.w.leave() }
 
 // Open opens an empty in-memory database that loads no extensions, reads only files in dirs, and writes only
-// temporary files, if allowed. It takes the worker also if it fails.
-func (l *Launched) Open(ctx context.Context, dirs []string) (*DB, error) {
+// temporary files, if allowed. It uses one thread if alone is set. It takes the worker also if it fails.
+func (l *Launched) Open(ctx context.Context, dirs []string, alone bool) (*DB, error) {
 	o := l.o
+	if alone {
+		o.Threads = 1
+	}
 	o.Dirs = dirs
 	d := &DB{database: &database{o: o, slots: make(chan struct{}, maxAnswers), aside: make(chan struct{}, maxAsides)}}
 	d.pool = newPool(o)
@@ -120,7 +123,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.Open(ctx, o.Dirs)
+	return l.Open(ctx, o.Dirs, false)
 }
 
 // View is a view that a worker makes when a query first names it, because DuckDB binds all columns of a
