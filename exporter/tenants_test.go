@@ -205,7 +205,7 @@ func TestTenants(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 62))
 	shown, kept, cuts := 0, 0, 0
-	for cuts < nightly.Of(500, 20_000) {
+	for cuts < nightly.Of(200, 20_000) {
 		c := newCluster(t, r)
 		for range 3 {
 			spaces := slices.Clone(c.spaces)

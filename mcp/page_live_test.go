@@ -51,6 +51,7 @@ func (p pageRing) Dissections(context.Context, string) ([]store.Dissection, erro
 
 // TestPageFollowsARing follows live data, pauses, and makes a snapshot of the selected time.
 func TestPageFollowsARing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	ring := pageRing{live: bundled(t, "http1.pcapng"), frozen: bundled(t, "shop.pcapng"), asked: &atomic.Int64{}, made: &atomic.Bool{}}
 	s, err := New(nil, Options{Release: "test", Store: ring, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
 		return forensics.Open(ctx, paths, forensics.Options{Threads: 1})

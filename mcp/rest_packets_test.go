@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 	"github.com/pcapsule/pcapsule/samples/leaktest"
 )
@@ -50,7 +51,7 @@ func TestBytesShowNoSecret(t *testing.T) {
 	web := httptest.NewServer(serving(t, Options{Policy: redact.Default()}, path).Handler(HTTPOptions{}))
 	defer web.Close()
 	shown, hidden, found := 0, int64(0), 0
-	eachPacket(t, web, 40, "", func(id string, row tools.PacketRow, p tools.PacketDetail) {
+	eachPacket(t, web, nightly.Of(15, 40), "", func(id string, row tools.PacketRow, p tools.PacketDetail) {
 		for _, v := range []any{row, p} {
 			raw, err := json.Marshal(v)
 			if err != nil {

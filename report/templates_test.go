@@ -100,12 +100,12 @@ func checkValue(t *testing.T, name string, r *value.Report) {
 // TestEveryTemplateOfEverySample uses one in 60 of the samples with secrets, which are alike, and one
 // in 8 of the damaged ones, or all.
 func TestEveryTemplateOfEverySample(t *testing.T) {
-	const secrets, hard = 60, 8
+	const secrets, hard, others = 120, 16, 4
 	n, turn := 0, 0
 	err := filepath.WalkDir(filepath.Join("..", "samples"), func(path string, e fs.DirEntry, err error) error {
 		if err == nil && (strings.HasSuffix(path, ".pcap") || strings.HasSuffix(path, ".pcapng")) {
 			n++
-			if nightly.On() || strings.Contains(path, "secrets") && n%secrets == 0 || strings.Contains(path, "hard") && n%hard == 0 || filepath.Base(filepath.Dir(path)) == "samples" && n%2 == 0 {
+			if nightly.On() || strings.Contains(path, "secrets") && n%secrets == 0 || strings.Contains(path, "hard") && n%hard == 0 || filepath.Base(filepath.Dir(path)) == "samples" && n%others == 0 {
 				everyTemplate(t, turn, path, bundleOptions(filepath.Base(path)))
 				turn++
 			}
@@ -117,7 +117,7 @@ func TestEveryTemplateOfEverySample(t *testing.T) {
 	}
 }
 
-// TestEveryTemplateOfOthersCaptures uses the first small capture of each folder, or one folder in 4.
+// TestEveryTemplateOfOthersCaptures uses the first small capture of each folder, or one folder in 6.
 func TestEveryTemplateOfOthersCaptures(t *testing.T) {
 	dir := captures.Dir(t)
 	folders, err := os.ReadDir(dir)
@@ -126,7 +126,7 @@ func TestEveryTemplateOfOthersCaptures(t *testing.T) {
 	}
 	turn := 0
 	for i, folder := range folders {
-		if !nightly.On() && i%4 != 0 {
+		if !nightly.On() && i%6 != 0 {
 			continue
 		}
 		list, err := filepath.Glob(filepath.Join(dir, folder.Name(), "*cap*"))
@@ -141,7 +141,7 @@ func TestEveryTemplateOfOthersCaptures(t *testing.T) {
 			}
 		}
 	}
-	if turn < 10 {
+	if turn < 6 {
 		t.Errorf("only %d captures", turn)
 	}
 }

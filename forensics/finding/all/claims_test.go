@@ -68,7 +68,7 @@ func someCaptures(t *testing.T) (out []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step := nightly.Of(60, 1)
+	step := nightly.Of(150, 1)
 	for i, line := range strings.Split(strings.TrimSpace(string(index)), "\n")[1:] {
 		cells := strings.Split(line, "\t")
 		if packets, _ := strconv.Atoi(cells[3]); packets > 0 && packets <= 400 && i%step == 0 {
