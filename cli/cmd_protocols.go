@@ -10,8 +10,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
-	"github.com/pcapsule/pcapsule/docs"
 	"github.com/pcapsule/pcapsule/exporter"
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/all"
 	content "github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -25,7 +25,7 @@ func (e *env) cmdProtocols() *cobra.Command {
 		Use:   "protocols [NAME]",
 		Short: "List the supported protocols, or describe one",
 		Long: `List the supported protocols. With a name, describe one: versions, columns, KFL names,
-limits. Ports are only hints; content decides. Speed is the throughput of one processor as a
+the field that decides the outcome, limits. Ports are only hints; content decides. Speed is the throughput of one processor as a
 fraction of HTTP/1's; it depends on the message size.`,
 		Example: `  pcapsule protocols
   pcapsule protocols redis
@@ -96,22 +96,25 @@ const maxOfProduct = 3 // protocols of a product that a hint names
 
 // protocolInfo is the output of pcapsule protocols for a protocol.
 type protocolInfo struct {
-	Name       string         `json:"name"`
-	Doc        string         `json:"doc"`
-	Versions   string         `json:"versions,omitempty"`
-	Depth      string         `json:"depth,omitempty"`
-	Transports []string       `json:"transports,omitempty"` // none: inside of others
-	Ports      []uint16       `json:"ports,omitempty"`
-	Inside     []string       `json:"inside,omitempty"`
-	Columns    []schemaColumn `json:"columns"`
-	KFL        []string       `json:"kfl"`
-	Limits     []docs.Limit   `json:"limits,omitempty"`
-	Speed      *all.Speed     `json:"speed,omitempty"`
+	Name       string          `json:"name"`
+	Doc        string          `json:"doc"`
+	Versions   string          `json:"versions,omitempty"`
+	Depth      string          `json:"depth,omitempty"`
+	Transports []string        `json:"transports,omitempty"` // none: inside of others
+	Ports      []uint16        `json:"ports,omitempty"`
+	Inside     []string        `json:"inside,omitempty"`
+	Columns    []schemaColumn  `json:"columns"`
+	KFL        []string        `json:"kfl"`
+	DecidedBy  string          `json:"decided_by,omitempty"` // the field that decides the outcome
+	Section    string          `json:"section,omitempty"`    // of the specification, about that field
+	Limits     []dissect.Limit `json:"limits,omitempty"`
+	Speed      *all.Speed      `json:"speed,omitempty"`
 }
 
-// complete adds the columns, the KFL names and the limits.
+// complete adds the columns, the KFL names, what decides the outcome, and the limits.
 func (i *protocolInfo) complete() {
-	i.Columns, i.Limits = []schemaColumn{}, docs.Limits(i.Name)
+	i.Columns, i.Limits = []schemaColumn{}, dissect.Limits(i.Name)
+	i.DecidedBy, i.Section = dissect.DecidedBy(i.Name)
 	own := map[string]bool{}
 	for _, col := range table.ProtocolColumns() {
 		if slices.Contains(strings.Fields(col.Protocol), i.Name) || i.Transports == nil && strings.HasPrefix(col.Name, i.Name+"_") {
@@ -183,6 +186,7 @@ func (e *env) describeProtocol(i *protocolInfo) {
 	if i.Speed != nil {
 		line("speed", fmt.Sprintf("%.2f of http1's bytes, %.0f calls per second of one processor", i.Speed.OfHTTP1, i.Speed.CallsPerS))
 	}
+	line("outcome", i.DecidedBy+" ("+i.Section+")")
 	line("KFL", strings.Join(i.KFL, ", "))
 	if len(i.Limits) > 0 {
 		fmt.Fprintln(e.Out, "limits")

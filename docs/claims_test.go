@@ -235,7 +235,7 @@ func TestCommandsExist(t *testing.T) {
 
 // TestReadmeCountsProtocols compares the number of protocols in the README with their pages.
 func TestReadmeCountsProtocols(t *testing.T) {
-	list, err := protocolPages.ReadDir("format/protocols")
+	list, err := os.ReadDir("format/protocols")
 	if err != nil {
 		t.Fatal(err)
 	}

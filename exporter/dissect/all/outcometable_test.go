@@ -2,28 +2,27 @@ package all
 
 import (
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
 	contents "github.com/pcapsule/pcapsule/exporter/dissect/content/all"
 )
 
-// TestEveryOutcomeIsExplained compares the table in docs/format/calls.md that says what decides the outcome with the
-// protocols.
+// TestEveryOutcomeIsExplained compares the protocols with exporter/dissect/outcomes.tsv, which says what decides the
+// outcome of each.
 func TestEveryOutcomeIsExplained(t *testing.T) {
-	page, err := os.ReadFile("../../../docs/format/calls.md")
+	text, err := os.ReadFile("../outcomes.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(page), "\n## What decides the outcome\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	lines := regexp.MustCompile(`(?m)^\| ([a-z0-9]+) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(section, -1)
 	var listed, names []string
-	for _, l := range lines {
-		if l[1] != "protocol" {
-			listed = append(listed, l[1])
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, "\t")
+		listed = append(listed, name)
+		if field, section := dissect.DecidedBy(name); field == "" || section == "" {
+			t.Errorf("the line of %s is not NAME, FIELD, SECTION, separated by tabs", name)
 		}
 	}
 	for _, p := range Protocols(nil) {
@@ -35,16 +34,16 @@ func TestEveryOutcomeIsExplained(t *testing.T) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if !slices.IsSorted(listed) {
-		t.Errorf("the table is not sorted: %v", listed)
+		t.Errorf("outcomes.tsv is not sorted: %v", listed)
 	}
 	for _, name := range names {
 		if !slices.Contains(listed, name) {
-			t.Errorf("the table has no line for %s", name)
+			t.Errorf("outcomes.tsv has no line for %s", name)
 		}
 	}
 	for i, name := range listed {
 		if !slices.Contains(names, name) || slices.Index(listed, name) != i {
-			t.Errorf("the table has a line too many, %s", name)
+			t.Errorf("outcomes.tsv has a line too many, %s", name)
 		}
 	}
 }
