@@ -107,6 +107,7 @@ type protocolInfo struct {
 	KFL        []string        `json:"kfl"`
 	DecidedBy  string          `json:"decided_by,omitempty"` // the field that decides the outcome
 	Section    string          `json:"section,omitempty"`    // of the specification, about that field
+	Outcomes   []string        `json:"outcomes,omitempty"`   // which responses have which outcome
 	Limits     []dissect.Limit `json:"limits,omitempty"`
 	Speed      *all.Speed      `json:"speed,omitempty"`
 }
@@ -115,6 +116,7 @@ type protocolInfo struct {
 func (i *protocolInfo) complete() {
 	i.Columns, i.Limits = []schemaColumn{}, dissect.Limits(i.Name)
 	i.DecidedBy, i.Section = dissect.DecidedBy(i.Name)
+	i.Outcomes = dissect.Outcomes(i.Name)
 	own := map[string]bool{}
 	for _, col := range table.ProtocolColumns() {
 		if slices.Contains(strings.Fields(col.Protocol), i.Name) || i.Transports == nil && strings.HasPrefix(col.Name, i.Name+"_") {
@@ -186,8 +188,11 @@ func (e *env) describeProtocol(i *protocolInfo) {
 	if i.Speed != nil {
 		line("speed", fmt.Sprintf("%.2f of http1's bytes, %.0f calls per second of one processor", i.Speed.OfHTTP1, i.Speed.CallsPerS))
 	}
-	line("outcome", i.DecidedBy+" ("+i.Section+")")
 	line("KFL", strings.Join(i.KFL, ", "))
+	line("outcome", i.DecidedBy+" ("+i.Section+")")
+	for _, o := range i.Outcomes {
+		_ = console.Row(e.Out, "  ", o)
+	}
 	if len(i.Limits) > 0 {
 		fmt.Fprintln(e.Out, "limits")
 	}

@@ -8,7 +8,7 @@ import (
 
 // described has what programs print about protocols: the limits of each, and what decides its outcomes.
 //
-//go:embed outcomes.tsv */limits.txt content/*/limits.txt
+//go:embed outcomes.tsv */limits.txt content/*/limits.txt */outcome.txt content/*/outcome.txt
 var described embed.FS
 
 // Limit is one limit of a protocol.
@@ -18,14 +18,20 @@ type Limit struct {
 	Beyond string `json:"beyond,omitempty"` // what happens to input beyond it
 }
 
+// lines reads a file in the folder of a protocol; nil if it has none.
+func lines(protocol, file string) []string {
+	for _, folder := range []string{".", "content"} {
+		if text, err := described.ReadFile(path.Join(folder, protocol, file)); err == nil {
+			return strings.Split(strings.TrimSpace(string(text)), "\n")
+		}
+	}
+	return nil
+}
+
 // Limits reads limits.txt in the folder of a protocol. A line is "WHAT: LIMIT (beyond: WHAT HAPPENS)".
 func Limits(protocol string) (list []Limit) {
-	text, err := described.ReadFile(path.Join(protocol, "limits.txt"))
-	if err != nil {
-		text, _ = described.ReadFile(path.Join("content", protocol, "limits.txt")) // a protocol may have no list
-	}
-	for line := range strings.Lines(string(text)) {
-		what, limit, ok := strings.Cut(strings.TrimSpace(line), ": ")
+	for _, line := range lines(protocol, "limits.txt") {
+		what, limit, ok := strings.Cut(line, ": ")
 		if !ok {
 			continue
 		}
@@ -34,6 +40,9 @@ func Limits(protocol string) (list []Limit) {
 	}
 	return list
 }
+
+// Outcomes reads outcome.txt in the folder of a protocol: which responses have which outcome, a line each.
+func Outcomes(protocol string) []string { return lines(protocol, "outcome.txt") }
 
 // DecidedBy is the field of a response that decides the outcome of a protocol's calls, and its section in the
 // specification, as outcomes.tsv lists them.

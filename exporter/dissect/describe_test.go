@@ -20,6 +20,15 @@ func TestLimitsAreRead(t *testing.T) {
 	}
 }
 
+func TestOutcomesAreRead(t *testing.T) {
+	if got := Outcomes("tftp"); len(got) != 3 || !strings.HasPrefix(got[0], "client_error: ") {
+		t.Errorf("%q", got)
+	}
+	if got := Outcomes("graphql"); len(got) == 0 {
+		t.Error("a protocol inside another has no outcomes")
+	}
+}
+
 // TestEachLineIsALimit holds that each line of a list is printed.
 func TestEachLineIsALimit(t *testing.T) {
 	for _, pattern := range []string{"*/limits.txt", "content/*/limits.txt"} {

@@ -82,8 +82,8 @@ func missing(repo fs.FS, p *dissect.Protocol) (list []string) {
 	if !hasSample(repo, p.Name) {
 		lack("has no sample", "record one with samples/gen, and add \"%[1]s.pcapng\": \"%[1]s\" to variable samples of exporter/dissect/all/talks_test.go, which also puts it into the detection matrix", p.Name)
 	}
-	if !strings.Contains(read(repo, "docs/format/protocols/"+p.Name+".md"), "\n## Outcome\n") {
-		lack("has no section Outcome in its page", "list in docs/format/protocols/%s.md which responses are client_error, server_error and refused", p.Name)
+	if read(repo, folder+"/outcome.txt") == "" {
+		lack("does not say what its outcomes are", "list in %s/outcome.txt which responses are client_error, server_error and refused", folder)
 	}
 	return list
 }
