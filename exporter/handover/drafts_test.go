@@ -15,11 +15,11 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/seal"
 )
 
-var update = flag.Bool("update", false, "rewrite the tables of docs/format/drafts.md")
+var update = flag.Bool("update", false, "rewrite the tables of DRAFTS.md")
 
 // TestPageOfDrafts compares the tables of the page with the sentences of the program.
 func TestPageOfDrafts(t *testing.T) {
-	const page = "../../docs/format/drafts.md"
+	const page = "DRAFTS.md"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestPageOfDrafts(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(text) {
-		t.Error("docs/format/drafts.md is not what the program writes; run go test ./exporter/handover -run PageOfDrafts -update")
+		t.Error("DRAFTS.md is not what the program writes; run go test ./exporter/handover -run PageOfDrafts -update")
 	}
 }
 

@@ -32,27 +32,21 @@ func TestToolsPage(t *testing.T) {
 	}
 }
 
-// toolsPage lists tools by set, with the title of a question or the first sentence of what another tool does.
+// toolsPage lists tools by set.
 func toolsPage(entries []*Entry, questions []ask.Question) string {
 	var b strings.Builder
 	b.WriteString(`# Tools by set
 
-This page is generated from the declarations of the tools (` + "`go test ./mcp/tools -run ToolsPage -update`" + `). A server started with
-` + "`--tools SET,SET`" + ` offers only the tools of these sets. The name of a tool selects that tool, ` + "`core`" + ` selects the tools in bold, and
-the set cases is always included. [mcp.md](../guide/mcp.md) explains answers, resources and prompts. The list of tools that
-a server offers describes each with its arguments.
+Generated from the declarations of the tools (` + "`go test ./mcp/tools -run ToolsPage -update`" + `). A server started with
+` + "`--tools SET,SET`" + ` offers only the tools of these sets and the set cases. The name of a tool selects that tool,
+` + "`core`" + ` the tools in bold. The list of tools that a server offers describes each with its arguments.
 
-` + "A tool marked *ask* is also a command, `pcapsule ask TOOL BUNDLE...` with `-` for `_` in the name, whose `--help` lists the\n" +
-		"arguments as flags (`min_ms` is `--min-ms`), and `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `Arguments of many tools:
-
+` + "A tool marked *ask* is also a command, `pcapsule ask TOOL BUNDLE...` with `-` for `_` in the name, whose `--help` has its\n" +
+		"meaning and arguments (`min_ms` is `--min-ms`), and `POST /mcp/ask/TOOL` over plain HTTP, with the arguments as a JSON body.\n\n" + `| set | tools |
+|---|---|
 `)
-	in := questions[0].In
-	for _, name := range []string{"from", "to", "kfl", "limit"} {
-		fmt.Fprintf(&b, "* `%s`: %s\n", name, cellText(ask.Doc(in.Properties[name])))
-	}
-	b.WriteString("* `cursor`: next_cursor of the previous answer, with the same other arguments\n* `max_bytes`: size limit of the answer\n* `db`: with a ring, the data to query: `snapshot/dissection` or `live`\n")
 	for _, set := range toolSets {
-		fmt.Fprintf(&b, "\n## %s\n\n", set)
+		var names []string
 		for _, e := range entries {
 			if e.set != set {
 				continue
@@ -61,17 +55,12 @@ a server offers describes each with its arguments.
 			if e.core {
 				name = "**" + name + "**"
 			}
-			first, _, _ := strings.Cut(e.doc, ". ")
-			if i := slices.IndexFunc(questions, func(q ask.Question) bool { return q.Name == e.Name }); i >= 0 {
-				name, first = name+" *ask*", questions[i].Title // --help has the rest
+			if slices.ContainsFunc(questions, func(q ask.Question) bool { return q.Name == e.Name }) {
+				name += " *ask*"
 			}
-			fmt.Fprintf(&b, "* %s: %s.\n", name, cellText(strings.TrimSuffix(first, ".")))
+			names = append(names, name)
 		}
+		fmt.Fprintf(&b, "| %s | %s |\n", set, strings.Join(names, ", "))
 	}
 	return b.String()
-}
-
-// cellText escapes a text for Markdown.
-func cellText(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "\n", " ").Replace(s)
 }
