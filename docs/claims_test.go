@@ -244,3 +244,32 @@ func TestReadmeCountsProtocols(t *testing.T) {
 		t.Errorf("README.md does not say %q: %v", want, err)
 	}
 }
+
+// TestDocumentsAreShort holds the number of words, because a reader has to find a fact, and a fact has one place. Before
+// you raise a limit, cut what a command prints (schema, protocols, findings, --help) or what another page says.
+func TestDocumentsAreShort(t *testing.T) {
+	const all, readme = 75000, 1500
+	type page struct {
+		name  string
+		words int
+	}
+	var docs []page
+	total := 0
+	for name, text := range pages(t) {
+		n := len(strings.Fields(text))
+		if name == "README.md" && n > readme {
+			t.Errorf("README.md has %d words, at most %d are allowed", n, readme)
+		}
+		if strings.HasPrefix(name, "docs/") {
+			docs = append(docs, page{name, n})
+			total += n
+		}
+	}
+	slices.SortFunc(docs, func(a, b page) int { return b.words - a.words })
+	if total > all {
+		t.Errorf("docs/ has %d words, at most %d are allowed; the longest pages: %v", total, all, docs[:10])
+	}
+	if total < all/2 {
+		t.Errorf("only %d words were read", total)
+	}
+}
