@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -108,6 +109,62 @@ func TestUnreceivedResponses(t *testing.T) {
 			rows := answersOf(t, []string{path}, Options{},
 				"select coalesce((select string_agg(response_delivered || ' by ' || response_ack || coalesce(', ' || response_resent_segments || ' again ' || response_resent_us, ''), '; ' order by call_no) from receipts), 'unknown') || ': ' || (select count(*) from anomalies where kind = 'unreceived_response' and exists (select 1 from calls where list_last(cites).last >= packet_no)) || ' of ' || (select count(*) from calls where outcome = 'ok')")
 			if got := strings.Join(rows, ""); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// hepMessage is a HEP3 message with bytes of a TCP connection.
+func hepMessage(answer bool, payload string) []byte {
+	ends, ports := []string{"\x0a\x01\x00\x01", "\x0a\x02\x00\x02"}, []string{"\x9c\x40", "\x00\x50"}
+	if answer {
+		slices.Reverse(ends)
+		slices.Reverse(ports)
+	}
+	b := []byte("HEP3\x00\x00")
+	for _, c := range []struct {
+		kind  uint16
+		value string
+	}{{1, "\x02"}, {2, "\x06"}, {3, ends[0]}, {4, ends[1]}, {7, ports[0]}, {8, ports[1]}, {9, "\x65\x53\xf1\x00"}, {10, "\x00\x00\x00\x01"}, {15, payload}} {
+		b = binary.BigEndian.AppendUint32(b, uint32(c.kind))
+		b = append(binary.BigEndian.AppendUint16(b, uint16(6+len(c.value))), c.value...)
+	}
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)))
+	return b
+}
+
+// TestDeliveredInHEP has bytes of TCP without its segments: only an answer shows that a request arrived.
+func TestDeliveredInHEP(t *testing.T) {
+	const head, answer = "GET /a HTTP/1.1\r\nHost: a\r\n", "HTTP/1.1 204 No Content\r\n\r\n"
+	for _, c := range []struct {
+		name, want string
+		messages   [][]byte
+	}{
+		{"answered", "yes by 1", [][]byte{hepMessage(false, head+"\r\n"), hepMessage(true, answer)}},
+		{"answered, in two messages, of which a part may be lost", "unknown", [][]byte{hepMessage(false, head), hepMessage(false, "\r\n"), hepMessage(true, answer)}},
+		{"not answered", "unknown", [][]byte{hepMessage(false, head+"\r\n")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			le := binary.LittleEndian
+			var out []byte
+			for _, v := range []uint32{0xa1b2c3d4, 2 | 4<<16, 0, 0, 262144, 101} {
+				out = le.AppendUint32(out, v)
+			}
+			for i, m := range c.messages {
+				udp := binary.BigEndian.AppendUint16([]byte{0x23, 0x64, 0x23, 0x64}, uint16(8+len(m)))
+				p := inIPv4(0, 17, append(append(udp, 0, 0), m...))
+				for _, v := range []uint32{1_700_000_000, uint32(i+1) * 10000, uint32(len(p)), uint32(len(p))} {
+					out = le.AppendUint32(out, v)
+				}
+				out = append(out, p...)
+			}
+			path := filepath.Join(t.TempDir(), "a.pcap")
+			if err := os.WriteFile(path, out, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(answersOf(t, []string{path}, Options{}, "select request_delivered || coalesce(' by ' || request_ack, '') from calls"), "; ")
+			if got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})

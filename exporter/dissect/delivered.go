@@ -16,7 +16,8 @@ const ackWait = 1e9 // ns
 // the calls that they are of.
 const maxAgain = 64
 
-// acknowledged is what the sides of a TCP connection have acknowledged, by direction as captured.
+// acknowledged is what the sides of a TCP connection have acknowledged, by direction as captured. Of QUIC, it has the responses
+// that wait.
 type acknowledged struct {
 	no    [2]int64  // packet that first had
 	upTo  [2]uint32 // the highest acknowledgment number
@@ -43,15 +44,16 @@ const unackedCost = int(unsafe.Sizeof(unacked{})) + 16
 // unacked is a response whose last byte was not acknowledged when its row was made.
 type unacked struct {
 	known    bool
-	by       Dir // that acknowledges it, as captured
+	by       Dir // that acknowledges it, as captured; in a stream, as its connection has it
 	whole    bool
 	ticket   uint32
 	seq, end uint32
-	first    Instant // its first byte
-	from     Instant // its last byte
-	losses   uint32  // of the side that acknowledges it
-	again    int32   // its segments that were sent again since
-	againAt  Instant // the last of them
+	first    Instant      // its first byte
+	from     Instant      // its last byte
+	losses   uint32       // of the side that acknowledges it
+	again    int32        // its segments that were sent again since
+	againAt  Instant      // the last of them
+	stream   *streamPlace // nil on TCP
 }
 
 // Receipt says whether the receiver of a response got it, which is known only after the row was made.
@@ -118,6 +120,9 @@ func (c *Conn) deliver(x *Exchange, b *table.Call) {
 	case r.Info.Transport == TCP:
 		verdict, no := c.acknowledges(x)
 		b.RequestDelivered, b.RequestAck = table.Some(verdict), no
+	case c.Info.Transport == QUIC:
+		verdict, no := c.acknowledgesStream(x)
+		b.RequestDelivered, b.RequestAck = table.Some(verdict), no
 	case x.resp.seen && datagrams(c.Info.Transport) && datagrams(r.Info.Transport):
 		b.RequestDelivered, b.RequestAck = table.Some(table.Delivered), table.Some(x.resp.no)
 	default:
@@ -134,6 +139,8 @@ func (c *Conn) acknowledges(x *Exchange) (verdict string, no table.Opt[int64]) {
 	to := x.caller().Other()
 	by, acks := c.captured(to), c.root().acks
 	switch {
+	case acks == nil && x.answeredAlone(): // bytes without segments, as in HEP
+		return table.Delivered, table.Some(x.resp.no)
 	case acks == nil || !acks.known[by]:
 		return table.DeliveryUnknown, no
 	case int32(acks.upTo[by]-x.req.seqEnd) >= 0:
@@ -144,10 +151,17 @@ func (c *Conn) acknowledges(x *Exchange) (verdict string, no table.Opt[int64]) {
 	return table.NotDelivered, table.Some(acks.no[by])
 }
 
-// waitedForAck reports whether the connection has packets long enough after an instant to have an acknowledgement of the
-// side that sends in a direction as captured, without a loss. A sender repeats what is not acknowledged (RFC 6298 section 5),
-// so silence of both sides means that the capture lacks packets.
+// waitedForAck is waitedLong for a capture that has segments without payload of the side that acknowledges, which sends in a
+// direction as captured.
 func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
+	sink, ok := c.engine.sink.(LossSink)
+	return c.waitedLong(sent) && (!ok || sink.Bare(c.root(), by))
+}
+
+// waitedLong reports whether the connection has packets long enough after an instant to have an acknowledgement, without a
+// loss. A sender repeats what is not acknowledged (RFC 6298 section 5, RFC 9002 section 6.2), so silence of both sides means
+// that the capture lacks packets.
+func (c *Conn) waitedLong(sent Instant) bool {
 	until := c.root().now.Instant()
 	ns, known := c.Between(sent, until)
 	if !known || ns < ackWait {
@@ -158,7 +172,7 @@ func (c *Conn) waitedForAck(by Dir, sent Instant) bool {
 		return true
 	}
 	missing, perhaps := sink.Lacks(sent, until)
-	return !missing && !perhaps && !sink.OneSided(c.root()) && sink.Bare(c.root(), by)
+	return !missing && !perhaps && !sink.OneSided(c.root())
 }
 
 // answersUnreceived reports whether a response whose content names a request acknowledges nothing of it. The unknown payload
@@ -168,24 +182,39 @@ func (c *Conn) answersUnreceived(x *Exchange) bool {
 	return c.root().Info.Transport == TCP && c.d != nil && x.req.seen && x.resp.seen && x.resp.no > x.req.no && asked.Unreceived(inorder.Place{Ack: x.resp.ack})
 }
 
-// response describes the response of a call on TCP, as it waits for its acknowledgement.
+// response describes the response of a call on TCP or in a stream, as it waits for its acknowledgement.
 func (c *Conn) response(x *Exchange, b *table.Call) (u unacked) {
-	if x.resp.seen && c.root().Info.Transport == TCP {
-		u = unacked{known: true, by: c.captured(x.caller()), whole: b.Complete && x.req.seen, seq: x.resp.seq, end: x.resp.seqEnd, first: x.resp.begin(), from: x.resp.end()}
+	if !x.resp.seen {
+		return u
+	}
+	u = unacked{known: c.root().Info.Transport == TCP, by: c.captured(x.caller()), whole: b.Complete && x.req.seen, seq: x.resp.seq, end: x.resp.seqEnd, first: x.resp.begin(), from: x.resp.end()}
+	if c.Info.Transport == QUIC {
+		u.stream, u.by = c.streamOf(x)
+		u.known = u.stream != nil
 	}
 	return u
 }
 
 // send passes on a call. Its receipt follows as soon as it is known.
 func (c *Conn) send(e Emission) {
-	r := c.root()
-	acks, u := r.acks, e.response
+	r, u := c.root(), e.response
 	to, ok := c.engine.sink.(ReceiptSink)
-	if !ok || !u.known || acks == nil || !acks.known[u.by] {
+	if u.known && u.stream != nil && r.acks == nil {
+		r.acks = &acknowledged{}
+	}
+	acks := r.acks
+	if !ok || !u.known || acks == nil || u.stream == nil && !acks.known[u.by] {
 		c.engine.sink.Call(e)
 		return
 	}
-	acked := int32(acks.upTo[u.by]-u.end) >= 0
+	acked, ack := int32(acks.upTo[u.by]-u.end) >= 0, acks.no[u.by]
+	if u.stream != nil {
+		a := u.acked()
+		if acked, ack = a.Whole, a.Packet.V; acked && !a.Packet.OK {
+			c.engine.sink.Call(e)
+			return
+		}
+	}
 	if acked || !r.closed && len(acks.unacked) < maxUnacked {
 		acks.tickets++
 		e.Ticket, u.ticket, u.losses = acks.tickets, acks.tickets, r.losses.of[r.captured(u.by)]
@@ -193,7 +222,7 @@ func (c *Conn) send(e Emission) {
 	c.engine.sink.Call(e)
 	switch {
 	case acked:
-		to.Receipt(r, Receipt{Ticket: u.ticket, Delivered: table.Delivered, Ack: acks.no[u.by], At: e.At})
+		to.Receipt(r, Receipt{Ticket: u.ticket, Delivered: table.Delivered, Ack: ack, At: e.At})
 	case u.ticket != 0:
 		acks.unacked = append(acks.unacked, u)
 	}
@@ -203,16 +232,21 @@ func (c *Conn) send(e Emission) {
 func (c *Conn) acknowledge(by Dir, p Packet) {
 	a := c.acks
 	a.upTo[by], a.no[by], a.known[by] = p.Ack, p.No, true
-	if len(a.unacked) == 0 {
-		return
-	}
-	a.unacked = slices.DeleteFunc(a.unacked, func(u unacked) bool {
+	a.settle(func(u *unacked) bool {
 		if u.by != by || int32(p.Ack-u.end) < 0 {
 			return false
 		}
-		c.receipt(&u, table.Delivered, p.No, p.No)
+		c.receipt(u, table.Delivered, p.No, p.No)
 		return true
 	})
+}
+
+// settle removes the responses for which the function, which may report them, returns true.
+func (a *acknowledged) settle(done func(u *unacked) bool) {
+	if len(a.unacked) == 0 {
+		return
+	}
+	a.unacked = slices.DeleteFunc(a.unacked, func(u unacked) bool { return done(&u) })
 	if len(a.unacked) == 0 {
 		a.unacked = nil
 	}
@@ -249,13 +283,19 @@ func (c *Conn) reportUnacked() {
 	}
 	for i := range c.acks.unacked {
 		u := &c.acks.unacked[i]
-		if c.losses.of[c.captured(u.by)] != u.losses || !c.waitedForAck(u.by, u.from) {
-			continue
-		}
-		c.receipt(u, table.NotDelivered, c.acks.no[u.by], c.now.No)
-		if u.whole {
-			c.AnomalyAt(Packet{No: u.from.No, Time: u.from.Ns, Clock: u.from.Clock}, "tcp", "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first.No), 0)
+		if u.stream != nil {
+			c.reportUnackedStream(u)
+		} else if c.losses.of[c.captured(u.by)] == u.losses && c.waitedForAck(u.by, u.from) {
+			c.reportUnreceived(u, "tcp", c.acks.no[u.by])
 		}
 	}
 	c.acks.unacked = nil
+}
+
+// reportUnreceived reports a response that its receiver never acknowledged. Packet ack is the one that acknowledged most.
+func (c *Conn) reportUnreceived(u *unacked, source string, ack int64) {
+	c.receipt(u, table.NotDelivered, ack, c.now.No)
+	if u.whole {
+		c.AnomalyAt(Packet{No: u.from.No, Time: u.from.Ns, Clock: u.from.Clock}, source, "unreceived_response", fmt.Sprintf("the caller never acknowledged the end of the response that begins in packet %d, so it did not arrive whole", u.first.No), 0)
+	}
 }

@@ -205,7 +205,7 @@ type Conn struct {
 	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
 
 	left  *[2]departure // of a TCP connection, by direction; nil before the first
-	acks  *acknowledged // of a TCP connection, nil before the first
+	acks  *acknowledged // of a TCP connection, or of one with streams, nil before the first
 	facts *facts        // nil on most connections
 
 	// Counts of the stream's bytes in both directions.
@@ -224,6 +224,7 @@ type facts struct {
 	unasked     *unasked             // the newest response without a request
 	doubtful    table.Opt[uint32]    // sequence number of the response to the first request of the capture, see Line
 	begins      [2]table.Opt[uint32] // by direction as captured, see Begins
+	stream      *streamPlace         // see SetStreamAcks
 	unread      [2]int64             // by direction: 1 + the number of the latest datagram that was cut or malformed and answers no call
 }
 

@@ -60,6 +60,7 @@ func (q *conn) close(why dissect.End) {
 		q.t.anomaly("silence", "the conversation fell silent without CONNECTION_CLOSE while the server had not ended %d streams: they have no answer, or their client moved to other ports and an id issued under encryption", n)
 	}
 	q.closeStreams(why)
+	q.c.StreamsEnd(q)
 	q.closed = true
 	q.reportKeys()
 	q.shake.Keys(q.keys())

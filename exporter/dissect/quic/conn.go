@@ -101,7 +101,8 @@ type conn struct {
 	challenges [4]challenge
 	nextPath   int
 
-	app app
+	app     app
+	unacked [2]unacked // by role of the sender
 
 	segments [2]int // by role: size of the datagrams combined in one, see segment
 

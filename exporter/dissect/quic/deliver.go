@@ -71,6 +71,7 @@ func (q *conn) byItself(x *stream) bool { return q.app.streams == nil || x.inner
 func (q *conn) byContent(x *stream) {
 	if x.inner == nil {
 		x.inner = q.c.NewStream("quic")
+		x.inner.SetStreamAcks(q, x.id)
 		q.c.SetTLSTime(-1) // the duration of the handshake belongs to one call
 	}
 }

@@ -165,7 +165,12 @@ func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
 	}
 	sp := &q.spaces[spaceOf(s.kind)][s.role.other()]
 	low := largest - first
-	sp.acked(low, largest)
+	acked := func(low, high uint64) {
+		if sp.acked(low, high); spaceOf(s.kind) == spaceApp {
+			q.took(s, low, high)
+		}
+	}
+	acked(low, largest)
 	for range ranges {
 		gap := next()
 		if at > len(b) {
@@ -180,7 +185,7 @@ func (q *conn) ackFrame(ecn bool, s sealed, b []byte) (int, error) {
 		}
 		high := low - gap - 2
 		low = high - n
-		sp.acked(low, high)
+		acked(low, high)
 	}
 	if ecn {
 		for range 3 {

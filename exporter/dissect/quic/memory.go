@@ -34,6 +34,7 @@ func (q *conn) size() int {
 	for i := range q.spaces {
 		n += intervalCost * (cap(q.spaces[i][0].missing) + cap(q.spaces[i][1].missing))
 	}
+	n += q.unacked[0].size() + q.unacked[1].size()
 	for i := range q.app.skipped {
 		n += skippedCost * len(q.app.skipped[i])
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
 // Limits of the streams of one connection.
@@ -23,6 +24,7 @@ const (
 type half struct {
 	asm     assembly
 	buf     *dissect.StreamBuffer // for a protocol that reads all streams
+	ack     table.Opt[int64]      // packet that acknowledged its bytes last
 	final   int64                 // size of the stream, -1 until it is known
 	highest int64                 // one more than the highest offset seen
 	ended   bool                  // no more is read: the end was reported, the stream was reset, or reading was given up
@@ -107,6 +109,7 @@ func (q *conn) streamFrame(typ uint64, s sealed, number uint64, b []byte) (int, 
 		return at, nil
 	}
 	x, err := q.stream(s, int64(id))
+	q.sends(s, number, x, int64(id), off, len(data))
 	if x != nil {
 		q.streamData(x, s, number, int64(off), data, typ&streamFin != 0)
 	}
@@ -184,7 +187,9 @@ func (q *conn) choose(id, off int64, data []byte) {
 		names = []string{"h3"}
 	}
 	a.began = true
-	a.inner, a.streams = q.c.NewStreams("quic", names...)
+	if a.inner, a.streams = q.c.NewStreams("quic", names...); a.inner != nil {
+		a.inner.SetStreamAcks(q, dissect.AnyStream)
+	}
 }
 
 // beginsHTTP3 reports whether a stream begins like one of HTTP/3, RFC 9114 sections 6.2 and 7.2:
