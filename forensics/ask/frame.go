@@ -56,18 +56,25 @@ func conclude(out any) {
 		return
 	}
 	f := a.frame()
-	switch says, ok := out.(interface{ Sentence() string }); {
-	case f.Matched == "not_recorded":
-		f.Answer = NotRecorded
-	case f.Matched != "nothing_matched" && ok:
+	says, ok := out.(interface{ Sentence() string })
+	if ok && f.Matched != "not_recorded" && f.Matched != "nothing_matched" {
 		f.Answer = Clip(says.Sentence(), maxSentence)
-	case f.Coverage.State != string(forensics.Complete):
-		f.Answer = NothingInPart
-	case f.Coverage.Unread:
-		f.Answer = NothingInRead
-	default:
-		f.Answer = Nothing
+		return
 	}
+	f.Answer = Without(f.Matched, f.Coverage)
+}
+
+// Without is the sentence of an answer without results.
+func Without(matched string, c Coverage) string {
+	switch {
+	case matched == "not_recorded":
+		return NotRecorded
+	case c.State != string(forensics.Complete):
+		return NothingInPart
+	case c.Unread:
+		return NothingInRead
+	}
+	return Nothing
 }
 
 // maxSentence is the longest Frame.Answer, in characters.

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/encode"
+	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
@@ -211,6 +213,42 @@ func rows[T any](ctx context.Context, s *Invocation, q forensics.Query, l limits
 		}
 		q.Limit = len(out)
 	}
+}
+
+// countTime is how long the rows of a query may be counted that did not all fit a page.
+const countTime = 10 * time.Second
+
+// counting returns the query that counts the rows of one in SQL.
+func counting(q forensics.Query) forensics.Query {
+	q.SQL = "SELECT count(*) FROM (\n" + strings.TrimRight(q.SQL, "; \t\r\n") + "\n)"
+	return q
+}
+
+// counted are formats of plural.Sprintf for a number of rows: all of them, and what follows "The first 50 of 1342".
+type counted struct{ all, part string }
+
+// sentence says how many rows an answer has, of how many. count is the query for all rows, which runs if the page has not
+// all of them.
+func (s *Invocation) sentence(ctx context.Context, count forensics.Query, l limits, p *page, n int, words counted) (string, error) {
+	switch {
+	case n == 0 && l.Cursor == "":
+		return ask.Without(p.Matched, p.Coverage), nil
+	case !p.Truncated && l.Cursor == "":
+		return plural.Sprintf(words.all+".", n), nil
+	}
+	which := "first"
+	if l.Cursor != "" {
+		which = "next"
+	}
+	count.Deadline = countTime
+	r, err := s.Case.Query(ctx, count)
+	switch {
+	case ctx.Err() != nil:
+		return "", err
+	case err != nil || len(r.Rows) != 1 || len(r.Rows[0]) != 1:
+		return plural.Sprintf("The "+which+" %d {row|rows}; how many there are was not counted.", n), nil
+	}
+	return plural.Sprintf("The "+which+" %d of %d "+words.part+".", n, number(r.Rows[0][0])), nil
 }
 
 // Sealed returns an answer with the trust note, cut to fit.

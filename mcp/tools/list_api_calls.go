@@ -34,6 +34,7 @@ type listAPICallsIn struct {
 
 // ListAPICallsOut is the answer of list_api_calls.
 type ListAPICallsOut struct {
+	Answer string      `json:"answer" jsonschema:"how many calls or groups match"`
 	Calls  []call      `json:"calls,omitzero" jsonschema:"without group_by"`
 	Groups []callGroup `json:"groups,omitzero" jsonschema:"with group_by, the largest groups first"`
 	page
@@ -120,7 +121,9 @@ func (s *Invocation) listAPICalls(ctx context.Context, in listAPICallsIn) (out L
 		return out, err
 	}
 	out.Calls, out.page = list, s.page(ctx, r)
-	return out, nil
+	q.Columns, q.Order, q.Count = nil, "", true
+	out.Answer, err = s.sentence(ctx, q, in.limits, &out.page, len(list), counted{"%d {call matches|calls match}", "{call that matches|calls that match}"})
+	return out, err
 }
 
 // callsHave checks names of columns of table calls, which may be in KFL's form, such as dst.service.
@@ -192,7 +195,8 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 	}
 	r.Notes, r.Now = append(w.Notes, r.Notes...), w.Now
 	out.Groups, out.page = list, s.page(ctx, r)
-	return out, nil
+	out.Answer, err = s.sentence(ctx, counting(q), in.limits, &out.page, len(list), counted{"%d {group|groups} of calls {matches|match}", "{group|groups} of calls that match"})
+	return out, err
 }
 
 // groupOrder matches the valid orders of groups.

@@ -26,6 +26,7 @@ type listL4FlowsIn struct {
 
 // ListL4FlowsOut is the answer of list_l4_flows.
 type ListL4FlowsOut struct {
+	Answer    string   `json:"answer" jsonschema:"how many flows or pairs match"`
 	Columns   []string `json:"columns"`
 	Flows     [][]any  `json:"flows" jsonschema:"one row per flow or pair, with values in the order of columns"`
 	Citations string   `json:"citations" jsonschema:"how to get the packets of a row"`
@@ -57,7 +58,8 @@ func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4F
 		sql = fmt.Sprintf(`SELECT coalesce(src_%[1]s, src_name) AS src, coalesce(dst_%[1]s, dst_name) AS dst, transport, %[2]s
 			FROM flows WHERE %[3]s GROUP BY 1, 2, 3 ORDER BY sum(src_bytes + dst_bytes) DESC, 1, 2, 3`, a, sumColumns, where)
 	}
-	list, r, err := rows(ctx, s, forensics.Query{SQL: sql, Args: args}, in.limits, s.line)
+	q := forensics.Query{SQL: sql, Args: args}
+	list, r, err := rows(ctx, s, q, in.limits, s.line)
 	if err != nil {
 		return out, err
 	}
@@ -65,7 +67,12 @@ func (s *Invocation) listL4Flows(ctx context.Context, in listL4FlowsIn) (ListL4F
 		out.Columns = append(out.Columns, c.Name)
 	}
 	out.Flows, out.page = list, s.page(ctx, r)
-	return out, nil
+	words := counted{"%d {flow matches|flows match}", "{flow that matches|flows that match}"}
+	if in.Aggregate != "" {
+		words = counted{"%d {pair has|pairs have} flows that match", "{pair|pairs} with flows that match"}
+	}
+	out.Answer, err = s.sentence(ctx, counting(q), in.limits, &out.page, len(list), words)
+	return out, err
 }
 
 // line converts the values of a row to JSON.

@@ -16,6 +16,7 @@ type runSQLIn struct {
 
 // RunSQLOut is the answer of run_sql.
 type RunSQLOut struct {
+	Answer    string       `json:"answer" jsonschema:"how many rows there are"`
 	Columns   []columnInfo `json:"columns"`
 	Rows      [][]any      `json:"rows"`
 	Citations []string     `json:"citations,omitempty" jsonschema:"file and frames behind each row, if the query selects cites or packet_no"`
@@ -24,7 +25,8 @@ type RunSQLOut struct {
 
 func (s *Invocation) runSQL(ctx context.Context, in runSQLIn) (RunSQLOut, error) {
 	out := RunSQLOut{Columns: []columnInfo{}, Rows: [][]any{}}
-	list, r, err := rows(ctx, s, forensics.Query{SQL: in.SQL, Alone: true}, in.limits, func(r *forensics.Result, i int) sqlRow {
+	q := forensics.Query{SQL: in.SQL, Alone: true}
+	list, r, err := rows(ctx, s, q, in.limits, func(r *forensics.Result, i int) sqlRow {
 		out := sqlRow{Row: s.line(r, i)}
 		if len(r.Citations) > 0 {
 			out.Cite = citation(r, i)
@@ -44,7 +46,8 @@ func (s *Invocation) runSQL(ctx context.Context, in runSQLIn) (RunSQLOut, error)
 		}
 	}
 	out.page = s.page(ctx, r)
-	return out, nil
+	out.Answer, err = s.sentence(ctx, counting(q), in.limits, &out.page, len(list), counted{"The result has %d {row|rows}", "{row|rows} of the result"})
+	return out, err
 }
 
 // sqlRow is a row with its citation.
