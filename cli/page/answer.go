@@ -104,7 +104,55 @@ func callID(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// verdict says first that nothing matches, and reports whether that is so.
+// first prints the sentence with which an answer begins, and returns the answer without this text.
+func (p *page) first(top object) object {
+	said, _ := top.get("answer").(string)
+	if said == "" {
+		return top
+	}
+	if begins, _, cut := strings.Cut(said, "… ("); cut { // for programs; the text that it is from is whole
+		for _, m := range top {
+			if text, ok := m.value.(string); ok && m.name != "answer" && strings.HasPrefix(text, begins) {
+				said = strings.TrimSuffix(text, ".") + "."
+			}
+		}
+	}
+	p.wrap(p.value("answer", said), 0, 2)
+	p.space()
+	rest, _ := without(top, strings.TrimSuffix(said, ".")).(object)
+	return rest
+}
+
+// without returns a value without the texts that are a sentence, with a full stop or not.
+func without(v any, sentence string) any {
+	is := func(x any) bool {
+		text, ok := x.(string)
+		return ok && strings.TrimSuffix(text, ".") == sentence
+	}
+	switch v := v.(type) {
+	case object:
+		out := object{}
+		for _, m := range v {
+			list, _ := m.value.([]any)
+			rest := without(m.value, sentence)
+			if left, _ := rest.([]any); !is(m.value) && (len(list) == 0 || len(left) > 0) {
+				out = append(out, member{m.name, rest})
+			}
+		}
+		return out
+	case []any:
+		out := []any{}
+		for _, x := range v {
+			if !is(x) {
+				out = append(out, without(x, sentence))
+			}
+		}
+		return out
+	}
+	return v
+}
+
+// verdict says what was searched, or reports that nothing matches, which the first sentence says; then the notes follow.
 func (p *page) verdict(top object) bool {
 	searched, _ := top.get("searched").(string)
 	switch {
@@ -115,8 +163,6 @@ func (p *page) verdict(top object) bool {
 	case top.get("matched") != "not_recorded" && top.get("matched") != "nothing_matched":
 		return false
 	}
-	answer, _ := top.get("answer").(string)
-	p.line(answer)
 	p.notes(top)
 	p.space()
 	return true

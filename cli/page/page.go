@@ -21,7 +21,7 @@ type page struct {
 }
 
 // sentences are members with text of our own, so times in them may be shortened.
-var sentences = map[string]bool{"summary": true, "verdict": true, "words": true, "what": true, "searched": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
+var sentences = map[string]bool{"answer": true, "summary": true, "verdict": true, "words": true, "what": true, "searched": true, "when": true, "why": true, "how": true, "notes": true, "at_limit": true, "signs": true}
 
 // maxText is the maximum length of one captured text, in characters.
 const maxText = 400
@@ -88,6 +88,7 @@ func (p *page) folded(s string, first, rest int) string {
 // answer lays out a whole answer.
 func (p *page) answer(top object) {
 	p.day = oneDay(top)
+	top = p.first(top)
 	if happened, ok := top.get("happened").(object); ok {
 		p.wrap(p.value("what", happened.get("what")), 0, 2)
 		p.space()
