@@ -56,3 +56,25 @@ func TestReportsShowWhatWasNotDelivered(t *testing.T) {
 		}
 	}
 }
+
+// TestReportsSayWhatArrived has the same request without an answer in four ways.
+func TestReportsSayWhatArrived(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "made.pcap")
+	if err := traffic.Fates().Write(file); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Build(t.Context(), open(t, makeBundle(t, exporter.Options{}, "made", file)), known(Options{Name: "incident"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := ""
+	for _, s := range r.Sections {
+		for _, x := range s.Statements {
+			texts += x.Text + "\n"
+		}
+	}
+	const want = "Failed calls without a response: 1 not delivered (the network, or the receiving machine), 1 delivered and not answered (the server), 1 answered too late (the caller had given up), 1 of unknown delivery (the capture does not show it)."
+	if !strings.Contains(texts, want) {
+		t.Errorf("the incident report lacks %q:\n%s", want, texts)
+	}
+}

@@ -127,6 +127,13 @@ func (s *Rules) errorRate(ctx context.Context, q *scope, r *Rule, o *Outcome) er
 	if limit := float64(*r.ErrorRate); limit > 0 && limit < 1 && (got <= limit && v.High > limit || got > limit && v.Low <= limit) {
 		text += plural.Sprintf("; too few calls to be sure of at most %s %%", plural.Digits(100*limit, 3))
 	}
+	fates, err := ask.FatesOf(ctx, q.c, bad.where, bad.args...)
+	if err != nil {
+		return err
+	}
+	if len(fates) > 0 {
+		text += "; without a response: " + ask.FateWords(fates)
+	}
 	o.Measured = append(o.Measured, text)
 	if got <= float64(*r.ErrorRate) {
 		return nil

@@ -213,3 +213,14 @@ func TestSchemasHoldForMaskedBodies(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorRateSaysWhatArrived has the same request without an answer in four ways.
+func TestErrorRateSaysWhatArrived(t *testing.T) {
+	got := strings.Join(run(t, made(t, traffic.Fates(), ""), nil, "  - {name: a, calls: http, error_rate: 1%}\n").Results[0].Measured, "; ")
+	if want := "4 of 6 calls failed"; !strings.Contains(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if want := "; without a response: 1 not delivered, 1 delivered and not answered, 1 answered too late, 1 delivery unknown"; !strings.Contains(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

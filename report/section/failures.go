@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -24,6 +25,7 @@ type failures struct {
 	Groups []group       `json:"groups"`
 	Causes []origin      `json:"causes"`
 	DNS    []nameFailure `json:"dns"`
+	Fates  []ask.Fate    `json:"unanswered"`
 }
 
 // happened is what went wrong, in sentences.
@@ -187,11 +189,30 @@ func (b *builder) failing(p *templates.Section) (value.Section, string) {
 	} else if f.Blind == 0 {
 		return s, "failed calls other than DNS and TLS"
 	}
+	s.Statements = unanswered(f, query)
 	if f.Blind > 0 {
-		s.Statements = []value.Statement{{ID: "failures-datagrams", Queries: query, Figures: []value.Number{value.Count("unanswered datagrams", f.Blind)},
-			Text: plural.Sprintf("Of the %d failed {call|calls}, %d {was a datagram|were datagrams} without an answer in the capture. Packets do not show when the sender gave up.", f.Failed, f.Blind)}}
+		s.Statements = append(s.Statements, value.Statement{ID: "failures-datagrams", Queries: query, Figures: []value.Number{value.Count("unanswered datagrams", f.Blind)},
+			Text: plural.Sprintf("Of the %d failed {call|calls}, %d {was a datagram|were datagrams} without an answer in the capture. Packets do not show when the sender gave up.", f.Failed, f.Blind)})
 	}
 	return s, ""
+}
+
+// unanswered says of the failed calls without a response whether the network, the server or the caller's patience ended them.
+func unanswered(f *failures, query []int) []value.Statement {
+	words := map[string]string{
+		terms.FateNotDelivered: "not delivered (the network, or the receiving machine)", terms.FateNotAnswered: "delivered and not answered (the server)",
+		terms.FateLate: "answered too late (the caller had given up)", terms.FateUnknown: "of unknown delivery (the capture does not show it)",
+	}
+	var parts []string
+	var figures []value.Number
+	for _, fate := range f.Fates {
+		figures = append(figures, value.Count(fate.Delivery, fate.Calls))
+		parts = append(parts, fmt.Sprintf("%d %s", fate.Calls, words[fate.Delivery]))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []value.Statement{{ID: "failures-unanswered", Queries: query, Figures: figures, Text: "Failed calls without a response: " + strings.Join(parts, ", ") + "."}}
 }
 
 // causes lists where failures began.

@@ -42,6 +42,7 @@ type Answer struct {
 	Happened    *Happened         `json:"happened,omitempty"`
 	Total       int64             `json:"failed_calls"`
 	Datagrams   int64             `json:"unanswered_datagrams,omitempty" jsonschema:"of the failed calls, datagrams without an answer: packets do not show when their caller gave up"`
+	Unanswered  []ask.Fate        `json:"unanswered,omitempty" jsonschema:"of the failed calls, those without a response by what became of their request"`
 	Calls       int64             `json:"calls" jsonschema:"all calls in scope, failed or not"`
 	Classes     []ClassCount      `json:"classes"`
 	Groups      []FailureGroup    `json:"groups" jsonschema:"failed calls except DNS, most frequent first"`
@@ -105,13 +106,9 @@ func Question() ask.Question {
 var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) bool { return t.Lookup }) + ` THEN 'dns' WHEN protocol IN ('tls', 'quic') THEN 'tls' WHEN protocol IN ` + terms.Web + ` AND status_code BETWEEN 400 AND 499 THEN '4xx'
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' ELSE outcome END)`
 
-// delivery is the SQL for what became of the request of a call without a response; empty for one with a response.
-var delivery = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' THEN 'answered too late' WHEN request_delivered = '` + table.NotDelivered + `' THEN 'not delivered'
-	WHEN request_delivered = '` + table.Delivered + `' THEN 'delivered and not answered' ELSE 'delivery unknown' END)`
-
 // failed are the columns of failed calls that are read. All clients outside count as one client.
 var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, ` + terms.Client("src_") + ` AS src,
-	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + delivery + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told`
+	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.Fate + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told`
 
 // classRow is a ClassCount as SQL returns it, and what the calls of the class need.
 type classRow struct {
@@ -197,6 +194,9 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		out.Classes = append(out.Classes, n.ClassCount)
 		out.Total += n.Calls
 		sum.Blind, sum.Resets, sum.Lookups, sum.Unknown = sum.Blind+n.Blind, sum.Resets+n.Resets, sum.Lookups+n.Lookups, sum.Unknown+n.Unknown
+	}
+	if out.Unanswered, err = ask.FatesOf(ctx, c, w.Where, w.Args...); err != nil {
+		return nil, err
 	}
 	out.Datagrams = sum.Blind
 	out.NoteDatagrams(sum.Blind)

@@ -313,7 +313,7 @@ func words(list []string) string {
 func ownWords(g *FailureGroup) string {
 	if g.Class == "no_answer" {
 		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
-		if g.Delivery == "not delivered" {
+		if g.Delivery == terms.FateNotDelivered {
 			text = ": they did not reach " + at(g.Protocol, g.Dst)
 		}
 		if strings.HasPrefix(g.Status, "reset") {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/forensics/ask/servicemap"
@@ -122,28 +123,16 @@ func TestRefusalsAreNoTimeouts(t *testing.T) {
 
 // TestFailuresSayWhatArrived has the same request without an answer in four ways: the failures are four groups.
 func TestFailuresSayWhatArrived(t *testing.T) {
-	var w traffic.Capture
-	const client, server, request, answer = "10.0.0.1", "10.0.0.2:80", "GET /a HTTP/1.1\r\nHost: b\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-	for i, name := range []string{"lost", "silent", "hasty"} {
-		w.Exchange(time.Duration(i)*time.Second, 0, name, client, server, request, "")
-	}
-	w.Acknowledge(time.Second+time.Millisecond, "silent")
-	w.Reset(2*time.Second+100*time.Millisecond, "hasty")
-	w.Exchange(3*time.Second, 0, "late", client, server, request, "")
-	w.Reset(8*time.Second, "late")
-	w.Exchange(3*time.Second, 5*time.Second+time.Millisecond, "late", client, server, "", answer)
-	w.Reset(9*time.Second, "lost")
-	w.Reset(9*time.Second, "silent")
-	w.Exchange(10*time.Second, time.Millisecond, "good", client, server, request, answer)
-	w.Exchange(11*time.Second, time.Millisecond, "unheard", client, server, request, answer)
-	w.Acknowledge(15*time.Second, "unheard")
-	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, asktest.OpenMade(t, &w), failures.In{}))
+	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, asktest.OpenMade(t, traffic.Fates()), failures.In{}))
 	var got []string
 	for _, g := range f.Groups {
 		got = append(got, g.Delivery)
 	}
 	if want := []string{"not delivered", "delivered and not answered", "delivery unknown", "answered too late"}; f.Total != 4 || !slices.Equal(got, want) {
 		t.Errorf("%d failed calls, %q, want %q", f.Total, got, want)
+	}
+	if got, want := ask.FateWords(f.Unanswered), "1 not delivered, 1 delivered and not answered, 1 answered too late, 1 delivery unknown"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	if !slices.ContainsFunc(f.Notes, func(n string) bool {
 		return strings.HasPrefix(n, "1 response was sent and never acknowledged")

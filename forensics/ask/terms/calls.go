@@ -132,6 +132,21 @@ const WaitSeen = "(outcome <> 'no_answer' OR transport IN ('tcp', 'quic', 'sctp'
 // Unanswered is the SQL condition that a call got no response and packets show how long its caller waited.
 const Unanswered = "(outcome = 'no_answer' AND " + WaitSeen + ")"
 
+// What became of a call without a response.
+const (
+	FateNotDelivered = "not delivered"
+	FateNotAnswered  = "delivered and not answered"
+	FateLate         = "answered too late"
+	FateUnknown      = "delivery unknown" // the capture does not show it
+)
+
+// Fates are all of them.
+func Fates() []string { return []string{FateNotDelivered, FateNotAnswered, FateLate, FateUnknown} }
+
+// Fate is the SQL for what became of the request of a call without a response; empty for one with a response.
+const Fate = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' THEN '` + FateLate + `' WHEN request_delivered = '` + table.NotDelivered + `' THEN '` + FateNotDelivered + `'
+	WHEN request_delivered = '` + table.Delivered + `' THEN '` + FateNotAnswered + `' ELSE '` + FateUnknown + `' END)`
+
 // SaysTimeout is the SQL condition that the response of a failed call says that a time had passed: 408 and 504 of HTTP and
 // SIP, DEADLINE_EXCEEDED of gRPC, or the words of another protocol's status.
 const SaysTimeout = "(outcome <> 'no_answer' AND (status_code IN (408, 504) AND protocol IN ('http1', 'http2', 'http3', 'sip') OR regexp_matches(coalesce(status_text, ''), '(?i)tim(e|ed)[ _-]?(out|limit)|deadline')))"
