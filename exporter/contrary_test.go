@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,6 +89,40 @@ func wiredFrames(six bool, list []wired) []byte {
 		put(w, 0x18)
 	}
 	return out
+}
+
+// TestRandomAddresses has connections in which a tool gave each packet other MAC addresses, and whose last segment is never
+// acknowledged.
+func TestRandomAddresses(t *testing.T) {
+	const request, answer = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	const head, record, frame = 24, 16, 14
+	for calls := range 12 {
+		var list []wired
+		for range calls {
+			list = append(list, wired{text: request}, wired{server: true, text: answer}, wired{})
+		}
+		list = append(list, wired{text: request, mac: 0x99}, wired{server: true, acks: uint32(calls * len(request))})
+		data := wiredFrames(false, list)
+		for _, random := range []bool{false, true} {
+			rnd := rand.New(rand.NewPCG(uint64(calls), 1))
+			for at := head; random && at < len(data); at += record + int(binary.LittleEndian.Uint32(data[at+8:])) {
+				for i := range frame - 2 {
+					data[at+record+i] = byte(rnd.Uint32()) &^ 1
+				}
+			}
+			path := filepath.Join(t.TempDir(), "a.pcap")
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := "0"
+			if calls > 0 && !random {
+				want = "1"
+			}
+			if got := strings.Join(answersOf(t, []string{path}, Options{}, "select count(*) from anomalies where kind = 'contrary_segment'"), ""); got != want {
+				t.Errorf("%d calls, random addresses %v: %s marks, want %s", calls, random, got, want)
+			}
+		}
+	}
 }
 
 func inIPv4(side int, proto byte, payload []byte) []byte {

@@ -20,7 +20,7 @@ const (
 
 // carriers are the ways on which the segments of one direction came. Most connections have one.
 type carriers struct {
-	first  uint64 // 0: none yet
+	first  uint64 // 0: none yet; without its lowest bit if a second segment came on a way that is accepted
 	others *otherWays
 }
 
@@ -39,8 +39,11 @@ type strange struct {
 }
 
 func (x *carriers) has(carrier uint64) bool {
-	return x.first == carrier || x.others != nil && slices.Contains(x.others.more, carrier)
+	return x.first|1 == carrier || x.others != nil && slices.Contains(x.others.more, carrier)
 }
+
+// repeats reports whether several segments came on one way. If none did, a tool changed the addresses of each packet.
+func (x *carriers) repeats() bool { return x.first&1 == 0 }
 
 // rest returns what is known of other ways.
 func (s *Shard) rest(c *Conn, x *carriers) *otherWays {
@@ -67,9 +70,10 @@ func (s *Shard) accept(c *Conn, x *carriers, carrier uint64) {
 
 // carried compares the way of a segment with those of its direction before. brings says that it has new bytes.
 func (s *Shard) carried(c *Conn, dir dissect.Dir, p *Packet, brings bool) {
-	x, way := &c.carriers[dir], p.Carrier|1 // never 0
+	x, way := &c.carriers[dir], p.Carrier|3 // never 0, also without its lowest bit
 	switch {
 	case x.has(way):
+		x.first &^= 1
 	case x.first == 0 || p.PayloadLen <= 0:
 		s.accept(c, x, way)
 	case brings:
@@ -102,7 +106,7 @@ func (s *Shard) settleCarriers(c *Conn, dir dissect.Dir) {
 func (s *Shard) reportStrange(c *Conn) {
 	for dir := range c.carriers {
 		x := &c.carriers[dir]
-		if x.others == nil || len(x.others.strange) == 0 || len(x.others.more) == maxCarriers { // a tool changed the addresses of each packet
+		if x.others == nil || len(x.others.strange) == 0 || len(x.others.more) == maxCarriers || !x.repeats() {
 			continue
 		}
 		s.settleCarriers(c, dissect.Dir(dir))
