@@ -2,13 +2,19 @@ package exporter
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/bundletest"
+	"github.com/pcapsule/pcapsule/internal/captures"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
 // wired is a segment in a frame of Ethernet.
@@ -122,6 +128,39 @@ func TestRandomAddresses(t *testing.T) {
 				t.Errorf("%d calls, random addresses %v: %s marks, want %s", calls, random, got, want)
 			}
 		}
+	}
+}
+
+// contrary are the public captures with marks, and their number.
+var contrary = map[string]string{}
+
+// TestCapturesAreNotContrary has the public captures, in which nobody forged a segment: marks there would be false.
+func TestCapturesAreNotContrary(t *testing.T) {
+	dir := captures.Dir(t)
+	var list []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if ext := filepath.Ext(path); ext == ".pcap" || ext == ".pcapng" || ext == ".cap" {
+			list = append(list, path)
+		}
+		return err
+	})
+	if err != nil || len(list) == 0 {
+		t.Fatal("no captures: ", err)
+	}
+	read := 0
+	for _, path := range nightly.Some(list, 12) {
+		out := filepath.Join(t.TempDir(), "x.pcapsule")
+		if _, err := Run(t.Context(), []string{path}, out, Options{Release: "test"}); err != nil {
+			continue // not a capture, which other tests examine
+		}
+		read++
+		name, _ := filepath.Rel(dir, path)
+		if got := strings.Join(bundletest.Ask(t, out, "select count(*) from anomalies where kind = 'contrary_segment'"), ""); got != cmp.Or(contrary[filepath.ToSlash(name)], "0") {
+			t.Errorf("%s has %s marks", name, got)
+		}
+	}
+	if read == 0 {
+		t.Error("no capture was read")
 	}
 }
 
