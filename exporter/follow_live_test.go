@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +31,7 @@ type growing struct {
 	w     *ring.Writer
 	s     *ring.Series
 	iface ring.InterfaceID
+	at    time.Time // of the next frame; zero: now
 }
 
 func grow(t *testing.T, segment int64) *growing {
@@ -52,7 +56,7 @@ func (g *growing) begin(segment int64) {
 	}
 }
 
-// add records a frame now, with the right checksums.
+// add records a frame, with the right checksums.
 func (g *growing) add(frame []byte) {
 	g.t.Helper()
 	ip := frame[14:34]
@@ -60,7 +64,11 @@ func (g *growing) add(frame []byte) {
 	src, _ := netip.AddrFromSlice(ip[12:16])
 	dst, _ := netip.AddrFromSlice(ip[16:20])
 	binary.BigEndian.PutUint16(frame[50:], frames.Checksum(src, dst, 6, frame[34:]))
-	if err := g.s.Append(&ring.Packet{Interface: g.iface, Time: time.Now().UnixNano(), Data: frame, OrigLen: uint32(len(frame))}); err != nil {
+	at := g.at
+	if at.IsZero() {
+		at = time.Now()
+	}
+	if err := g.s.Append(&ring.Packet{Interface: g.iface, Time: at.UnixNano(), Data: frame, OrigLen: uint32(len(frame))}); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -162,6 +170,87 @@ func TestACallThatWaitsIsInEachViewOnce(t *testing.T) {
 	g.call(80, true)
 	until(t, l, "calls", func(rows []string) bool { return has(rows, 1, " status_code=503", " error=<nil>") })
 	until(t, l, "flows", func(rows []string) bool { return has(rows, 1) })
+}
+
+// TestAViewHasItsRange: a call is in a view if its request is in the range, however the cuts and the large sets lie, and
+// also if its response came much later. Nothing else in it is older, and its counts are those of its rows.
+func TestAViewHasItsRange(t *testing.T) {
+	g := grow(t, 64<<10)
+	const calls, apart, slow = 240, 500 * time.Millisecond, 25 * time.Second
+	now := time.Now()
+	type event struct {
+		at       time.Time
+		conn     int
+		response bool
+	}
+	var events []event
+	begun := map[string]time.Time{} // by path
+	for i := range calls {
+		at, took := now.Add(time.Duration(i-calls)*apart), 2*time.Millisecond
+		if i%7 == 0 {
+			took = slow
+		}
+		begun[fmt.Sprintf("/call/%03d", i)] = at
+		if events = append(events, event{at, i, false}); at.Add(took).Before(now) {
+			events = append(events, event{at.Add(took), i, true})
+		}
+	}
+	slices.SortFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
+	for _, e := range events {
+		g.at = e.at
+		g.say(e.conn, 80, fmt.Appendf(nil, "GET /call/%03d HTTP/1.1\r\nHost: shop\r\n\r\n", e.conn), e.response)
+	}
+	if err := g.w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l := follows(t, g.dir, 23)
+	if err := l.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []time.Duration{time.Second, 20 * time.Second, 30 * time.Second, 59 * time.Second, 75 * time.Second, 100 * time.Second, time.Hour} {
+		last += l.Last().At.Sub(now) // what this machine took
+		v, err := l.View(t.Context(), last, nil)
+		if err != nil {
+			t.Fatal(last, err)
+		}
+		from := l.Last().At.Add(-last)
+		rows := rowsOf(t, v.Bundle)
+		counted := map[string]int64{}
+		for _, x := range v.Bundle.Manifest.Tables {
+			counted[x.Name] += x.Rows
+		}
+		all := map[string]int64{}
+		for name, list := range rows {
+			table, _, _ := strings.Cut(name, "/")
+			all[table] += int64(len(list))
+			column := map[string]string{"calls": " ts_ns=", "packets": " ts_ns=", "tcp_events": " ts_ns=", "flows": " last_ns=", "connections": " last_ns="}[table]
+			for _, row := range list {
+				if column == "" {
+					break
+				}
+				_, rest, _ := strings.Cut(" "+row, column)
+				text, _, _ := strings.Cut(rest, " ")
+				if ns, err := strconv.ParseInt(text, 10, 64); err != nil || ns < from.UnixNano() {
+					t.Errorf("%s: %s has a row %s before the range: %.300s", last, table, from.Sub(time.Unix(0, ns)), row)
+				}
+			}
+		}
+		for table, n := range all {
+			if table != "bodies" && counted[table] != n { // equal bodies of several sets are one
+				t.Errorf("%s: %s has %d rows, the manifest says %d", last, table, n, counted[table])
+			}
+		}
+		text := strings.Join(slices.Concat(slices.Collect(maps.Values(rows))...), "\n")
+		for path, at := range begun {
+			if n := strings.Count(text, " path="+path+" "); (n == 1) != !at.Before(from) || n > 1 {
+				t.Errorf("%s: %s, %s after the begin of the range, is there %d times", last, path, at.Sub(from), n)
+			}
+		}
+		m := v.Bundle.Manifest
+		if m.Accounts.Packets != all["packets"] || m.Calls["http1"] != all["calls"] || m.Window.FirstNs == nil || int64(*m.Window.FirstNs) < from.UnixNano() && last < time.Hour {
+			t.Errorf("%s: %d packets, %v calls, window %v; there are %d and %d", last, m.Accounts.Packets, m.Calls, m.Window, all["packets"], all["calls"])
+		}
+	}
 }
 
 // TestALiveRunIsBuiltAgain checks that another run has what the ring has, that the folder vanishes, and

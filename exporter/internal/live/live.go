@@ -87,7 +87,8 @@ type Store struct {
 	views   []*View
 	closed  bool
 
-	narrowing sync.Mutex // one view is narrowed at a time; held before mu
+	// One view is cut, and one is narrowed at a time. Both are held before mu.
+	cutting, narrowing sync.Mutex
 }
 
 // NewStore makes a store in a private folder, which must exist. It keeps rows for a time, and at
@@ -227,6 +228,10 @@ func (s *Store) Last() (Cut, <-chan struct{}) {
 
 // Close removes everything.
 func (s *Store) Close() error {
+	s.cutting.Lock() // so that no view is written
+	defer s.cutting.Unlock()
+	s.narrowing.Lock()
+	defer s.narrowing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true

@@ -40,11 +40,14 @@ type Request struct {
 	ends bool // with the ends of open connections, which say which calls are within
 }
 
+// ranged reports whether a view has the rows of a range.
+func (r *Request) ranged() bool { return r.Last > 0 && !r.Finished }
+
 // View makes a bundle. A view of the same cut and the same request is made once.
 func (s *Store) View(ctx context.Context, r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
 	in := r.Within
 	r.Within, r.ends = nil, in != nil && r.Finished // the same view for all namespaces
-	v, err := s.whole(r, packets, extra)
+	v, err := s.whole(ctx, r, packets, extra)
 	if err != nil || in == nil {
 		return v, err
 	}
@@ -93,39 +96,80 @@ func (s *Store) keyed(key string, o *bundle.Owners) *View {
 }
 
 // whole makes a bundle of the rows of all namespaces.
-func (s *Store) whole(r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
+func (s *Store) whole(ctx context.Context, r Request, packets bundle.Packets, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*View, error) {
+	if r.ranged() {
+		s.cutting.Lock()
+		defer s.cutting.Unlock()
+	}
+	p, v, err := s.prepare(r, extra)
+	if err != nil || v != nil {
+		return v, err
+	}
+	if r.ranged() {
+		var files []string
+		files, err = cutOlder(ctx, p.view.Path, p.from, p.m, p.linked)
+		p.files = append(files, p.files...)
+	} else {
+		for _, x := range p.linked {
+			p.files = append(p.files, x.rel)
+		}
+	}
+	v = p.view
+	if err == nil {
+		v.Empty = empty(p.m) && !p.covered
+		v.Bundle, err = bundle.Assemble(v.Path, p.m, p.files, packets)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.closed {
+		err = fs.ErrClosed
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(v.Path))
+	}
+	v.made = time.Now()
+	s.views = append(s.views, v)
+	return v, nil
+}
+
+// prepared is a view whose parts are linked, so sets can be removed.
+type prepared struct {
+	view    *View
+	m       *bundle.Manifest
+	from    int64
+	linked  []linked
+	files   []string // further ones
+	covered bool     // they state coverage gaps
+}
+
+// prepare links the parts of a view, or returns the view that was made before.
+func (s *Store) prepare(r Request, extra func(rows []table.Coverage, f write.Folder) ([]write.Part, error)) (*prepared, *View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, fs.ErrClosed
+		return nil, nil, fs.ErrClosed
 	}
 	key := fmt.Sprintf("%d %+v", s.cut.No, r)
 	if v := s.keyed(key, nil); v != nil {
-		return v, nil
+		return nil, v, nil
 	}
 	sets, from := s.choose(r)
-	m := s.manifest(sets)
-	stretch(m, r.Gaps, from)
-	if !r.Finished && r.Last > 0 && len(r.Gaps) == 0 && s.removed <= from && (m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
-		return nil, bundle.ErrNothingLive
+	p := &prepared{m: s.manifest(sets), from: from}
+	stretch(p.m, r.Gaps, from)
+	if r.ranged() && len(r.Gaps) == 0 && s.removed <= from && (p.m.Window.LastNs == nil && len(s.open.Parts) == 0 || s.cut.Now < from) {
+		return nil, nil, bundle.ErrNothingLive
 	}
 	s.made++
 	dir := filepath.Join(s.dir, "views", fmt.Sprintf("%06d.pcapsule", s.made))
-	files, err := s.link(dir, sets, m)
-	linked := len(files)
-	if err == nil {
-		files, err = s.cover(dir, files, r, from, extra)
+	var err error
+	if p.linked, err = s.link(dir, sets, p.m); err == nil {
+		p.files, err = s.cover(dir, r, from, extra)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	b, err := bundle.Assemble(dir, m, files, packets)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	v := &View{Path: dir, Bundle: b, Cut: s.cut.No, Empty: empty(m) && len(files) == linked, key: key, made: time.Now()}
-	s.views = append(s.views, v)
-	return v, nil
+	p.covered, p.view = len(p.files) > 0, &View{Path: dir, Cut: s.cut.No, key: key}
+	return p, nil, nil
 }
 
 // empty reports whether a bundle has no call and no coverage row.
@@ -232,7 +276,7 @@ func stretch(m *bundle.Manifest, gaps []bundle.LiveGap, from int64) {
 }
 
 // link fills the folder of a view.
-func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []string, err error) {
+func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (list []linked, err error) {
 	tables := map[[2]string]*bundle.Table{}
 	for _, x := range sets {
 		for _, p := range x.Parts {
@@ -251,7 +295,7 @@ func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []str
 			if err != nil {
 				return nil, err
 			}
-			files = append(files, rel)
+			list = append(list, linked{p, rel})
 			if p.Protocol != "" {
 				p.Columns = s.columnsOf(p.Protocol)
 			}
@@ -264,7 +308,7 @@ func (s *Store) link(dir string, sets []chosen, m *bundle.Manifest) (files []str
 	slices.SortFunc(m.Tables, func(a, b bundle.Table) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Protocol, b.Protocol))
 	})
-	return files, nil
+	return list, nil
 }
 
 // columnsOf are the columns of the parts of table calls of a protocol.
@@ -293,8 +337,8 @@ const source = "live"
 // lagging is how far the run may be behind the recorder before a view reports it.
 const lagging = 3 * time.Second
 
-// cover adds what a view lacks to its coverage.
-func (s *Store) cover(dir string, files []string, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) ([]string, error) {
+// cover adds what a view lacks to its coverage, and returns the files.
+func (s *Store) cover(dir string, r Request, from int64, extra func([]table.Coverage, write.Folder) ([]write.Part, error)) (files []string, err error) {
 	var rows []table.Coverage
 	hole := func(from, to int64, reason, detail string) {
 		rows = append(rows, table.Coverage{FileID: -1, Source: source, FromNs: from, ToNs: max(from, to), Kind: "hole", Reason: reason, Detail: detail})
@@ -314,7 +358,7 @@ func (s *Store) cover(dir string, files []string, r Request, from int64, extra f
 		hole(s.cut.Now, now, "not_read", fmt.Sprintf("the live run is %s behind the recorder", time.Duration(now-s.cut.Now).Round(100*time.Millisecond)))
 	}
 	if len(rows) == 0 {
-		return files, nil
+		return nil, nil
 	}
 	parts, err := extra(rows, Folder{dir})
 	for _, p := range parts {

@@ -165,18 +165,18 @@ func TestTailsDoNotShareViews(t *testing.T) {
 	within.ends = true
 	none := func([]table.Coverage, write.Folder) ([]write.Part, error) { return nil, nil }
 	for _, pair := range [][2]Request{{all, within}, {within, all}} {
-		a, err := s.whole(pair[0], nil, none)
+		a, err := s.whole(t.Context(), pair[0], nil, none)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := s.whole(pair[1], nil, none)
+		b, err := s.whole(t.Context(), pair[1], nil, none)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if a == b {
 			t.Errorf("%+v and %+v have one view", pair[0], pair[1])
 		}
-		if again, err := s.whole(pair[0], nil, none); err != nil || again != a {
+		if again, err := s.whole(t.Context(), pair[0], nil, none); err != nil || again != a {
 			t.Errorf("%+v was made twice: %v", pair[0], err)
 		}
 	}

@@ -187,29 +187,35 @@ func (c columns) set(row parquet.Row, name string, value any) {
 // part writes the rows of a part that are within the namespaces.
 func (s *scope) part(from, to, name string) (n partCount, err error) {
 	n.files = map[int32]*fileCount{}
+	n.rows, err = rewrite(from, to, func(c columns, row parquet.Row) bool { return s.keep(c, row, name, &n) })
+	return n, err
+}
+
+// rewrite writes the rows of a part that are kept, and counts them. keep may change a row.
+func rewrite(from, to string, keep func(c columns, row parquet.Row) bool) (n int64, err error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return n, err
+		return 0, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return n, err
+		return 0, err
 	}
 	file, err := parquet.OpenFile(in, info.Size())
 	if err != nil {
-		return n, err
+		return 0, err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return n, err
+		return 0, err
 	}
 	w := parquet.NewGenericWriter[any](out, file.Schema(), parquet.DataPageVersion(1))
-	err = s.rows(file, w, name, &n)
+	n, err = keptRows(file, w, keep)
 	return n, errors.Join(err, w.Close(), out.Close())
 }
 
-func (s *scope) rows(file *parquet.File, w *parquet.GenericWriter[any], name string, n *partCount) error {
+func keptRows(file *parquet.File, w *parquet.GenericWriter[any], keep func(c columns, row parquet.Row) bool) (n int64, err error) {
 	c := columns{}
 	for _, f := range file.Schema().Fields() {
 		if leaf, ok := file.Schema().Lookup(f.Name()); ok {
@@ -223,27 +229,27 @@ func (s *scope) rows(file *parquet.File, w *parquet.GenericWriter[any], name str
 			got, err := rows.ReadRows(buf)
 			kept := 0
 			for i, row := range buf[:got] {
-				if s.keep(c, row, name, n) {
+				if keep(c, row) {
 					buf[kept], buf[i] = row, buf[kept] // each slot keeps an array of its own, which the next read fills
 					kept++
 				}
 			}
-			n.rows += int64(kept)
+			n += int64(kept)
 			if _, werr := w.WriteRows(buf[:kept]); werr != nil {
-				return errors.Join(werr, rows.Close())
+				return n, errors.Join(werr, rows.Close())
 			}
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
-				return errors.Join(err, rows.Close())
+				return n, errors.Join(err, rows.Close())
 			}
 		}
 		if err := rows.Close(); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // keep reports whether a row is within the namespaces, and removes from it what is not.
