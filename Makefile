@@ -27,7 +27,8 @@
 # make rest-check  compare serve with its OpenAPI description by schemathesis, and judge OpenAPI and HAR by redocly and har-validator; needs Python, PyPI and npm (EXAMPLES=20: 1 min, else 15)
 # make bench  make large captures and compare with other tools; takes long
 # make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
-# make release  build archives for every system, Debian packages, images, SBOMs and checksums in dist/; needs root and debootstrap
+# make push    copy images and the chart of make images or make release to REPOSITORY, such as registry.example/team
+# make release  build archives for every system, Debian packages, images, chart, SBOMs and checksums in dist/; needs root and debootstrap
 # make release-check  make release, then run and inspect everything (Wine, QEMU); takes long
 # make release-short  check the types of everything for Windows and macOS that needs no C compiler, run the arm64 recorder under QEMU; 1 min
 SHELL := /bin/bash
@@ -42,7 +43,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: accept extended mutate nightly generators chart images stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -232,6 +233,9 @@ rest-check: build
 
 images:
 	$(GO) run ./scripts/release images $(if $(REPOSITORY),-repository $(REPOSITORY))
+
+push:
+	$(GO) run ./scripts/release push -repository "$(REPOSITORY)"
 
 release:
 	$(GO) run ./scripts/release build

@@ -42,7 +42,23 @@ func build(r *release, list []*target, out string) error {
 			}
 		}
 	}
+	if slices.ContainsFunc(list, func(t *target) bool { return len(t.images) > 0 }) {
+		if err := forClusters(r, out); err != nil {
+			return err
+		}
+	}
 	return writeSums(out)
+}
+
+// forClusters makes what installs the images in out.
+func forClusters(r *release, out string) error {
+	if err := writeChart(r, out); err != nil {
+		return fmt.Errorf("packing the chart: %w", err)
+	}
+	if err := writeCluster(r, out); err != nil {
+		return fmt.Errorf("packing the archive for clusters: %w", err)
+	}
+	return nil
 }
 
 // download fetches all modules first, so that compiling in a tree needs no network.
@@ -193,13 +209,17 @@ func writeSums(out string) error {
 // released lists the files of a release in out.
 func released(out string) ([]string, error) {
 	var files []string
-	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cdx.json", "*.intoto.json"} {
+	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cluster.tar", "*.cdx.json", "*.intoto.json", chartFolder + "/*"} {
 		found, err := filepath.Glob(filepath.Join(out, pattern))
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
-			files = append(files, filepath.Base(f))
+			rel, err := filepath.Rel(out, f)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, filepath.ToSlash(rel))
 		}
 	}
 	slices.Sort(files)

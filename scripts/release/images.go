@@ -43,7 +43,10 @@ func buildImages(r *release, names []string, out string) error {
 			return fmt.Errorf("making the image of %s: %w", p.name, err)
 		}
 	}
-	return nil
+	if len(names) > 0 {
+		return nil
+	}
+	return forClusters(r, out)
 }
 
 var programName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

@@ -3,6 +3,7 @@
 //	release build [-o DIR] [TARGET...]  archives, Debian packages, SBOMs, SHA256SUMS
 //	release check [-o DIR] [TARGET...]  starts and inspects what build made
 //	release images [-o DIR] [PROGRAM|FOLDER...]  the images, with this machine's compilers and for it
+//	release push -repository REPOSITORY [-o DIR]  copies the images to a registry, and the chart that installs them
 //	release short                       compiles and checks what needs no other system's C compiler
 //	release arch OS/ARCH FILE...        refuses a program or image that is built for another machine
 //
@@ -44,12 +45,12 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return usagef("missing command: build, check, images, short or arch")
+		return usagef("missing command: build, check, images, push, short or arch")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	out := flags.String("o", "dist", "folder for archives and images")
-	repository := flags.String("repository", "", "with images: where they are kept, such as registry.example/team")
-	tag := flags.String("tag", "", "with images: the tag (default: the version)")
+	repository := flags.String("repository", "", "with images and push: where they are kept, such as registry.example/team")
+	tag := flags.String("tag", "", "with images and push: the tag (default: the version)")
 	again := flags.Bool("again", false, "with check: build linux/amd64 a second time from nothing, and compare")
 	if err := flags.Parse(args[1:]); err != nil {
 		return usageError{err}
@@ -68,12 +69,15 @@ func run(args []string) error {
 			return build(r, list, *out)
 		}
 		return check(r, list, *out, *again)
-	case "images":
+	case "images", "push":
 		r, err := describe()
 		if err != nil {
 			return err
 		}
 		r.repository, r.imageTag = *repository, *tag
+		if args[0] == "push" {
+			return push(r, *out)
+		}
 		return buildImages(r, flags.Args(), *out)
 	case "short":
 		return short()
@@ -83,5 +87,5 @@ func run(args []string) error {
 		}
 		return checkArch(flags.Arg(0), flags.Args()[1:])
 	}
-	return usagef("unknown command %s; the commands are build, check, images, short and arch", args[0])
+	return usagef("unknown command %s; the commands are build, check, images, push, short and arch", args[0])
 }
