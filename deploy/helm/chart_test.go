@@ -25,8 +25,12 @@ import (
 	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
@@ -284,6 +288,78 @@ func TestValues(t *testing.T) {
 				if strings.Contains(text, "namespace: pcapsule,") || strings.Contains(text, "namespace: pcapsule}") {
 					t.Errorf("%s names the namespace pcapsule, but the release is in another", name)
 				}
+			}
+		})
+	}
+}
+
+// inCluster has objects that a chart's lookup finds. It implements engine.ClientProvider.
+type inCluster []runtime.Object
+
+// GetClientFor implements engine.ClientProvider.
+func (c inCluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	lists := map[schema.GroupVersionResource]string{
+		{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}: "StorageClassList",
+		{Version: "v1", Resource: "persistentvolumeclaims"}:                  "PersistentVolumeClaimList",
+	}
+	g, _ := schema.ParseGroupVersion(apiVersion)
+	return fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, c...).Resource(g.WithResource(strings.ToLower(kind) + map[string]string{"StorageClass": "es", "PersistentVolumeClaim": "s"}[kind])), kind == "PersistentVolumeClaim", nil
+}
+
+// TestDataIsKept: by default the hub gets a volume if the cluster has a default class; otherwise the notes warn.
+func TestDataIsKept(t *testing.T) {
+	object := func(text string) runtime.Object {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	fast := object("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: fast}}")
+	standard := object("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}}")
+	former := object("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: former, annotations: {storageclass.kubernetes.io/is-default-class: 'false'}}}")
+	claimed := object("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: pcapsule-hub, namespace: elsewhere}, spec: {resources: {requests: {storage: 7Gi}}}}")
+	for _, tt := range []struct {
+		name, storage string
+		cluster       inCluster
+		size, claim   string // of the chart's claim, and the one that the hub uses; empty: none
+	}{
+		{"a default class", "{}", inCluster{fast, standard}, "50Gi", "pcapsule-hub"},
+		{"no default class", "{}", inCluster{fast, former}, "", ""},
+		{"a class that somebody chose", "{className: fast}", inCluster{fast}, "50Gi", "pcapsule-hub"},
+		{"a claim that is there keeps its size", "{}", inCluster{fast, claimed}, "7Gi", "pcapsule-hub"},
+		{"a size", "{size: 9Gi}", inCluster{standard}, "9Gi", "pcapsule-hub"},
+		{"somebody wants none", "{size: ''}", inCluster{standard}, "", ""},
+		{"another claim", "{existingClaim: mine}", inCluster{standard}, "", "mine"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var given map[string]any
+			if err := yaml.Unmarshal([]byte("hub: {storage: "+tt.storage+"}"), &given); err != nil {
+				t.Fatal(err)
+			}
+			c := load(t)
+			all, err := util.ToRenderValues(c, given, common.ReleaseOptions{Name: "x", Namespace: "elsewhere", Revision: 1, IsInstall: true}, common.DefaultCapabilities)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files, err := engine.RenderWithClientProvider(c, all, tt.cluster)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := map[string]string{}
+			for name, f := range files {
+				text[path.Base(name)] = f
+			}
+			found := objects(t, text)
+			size, claim := "", ""
+			if o, ok := found["PersistentVolumeClaim/pcapsule-hub"].(*core.PersistentVolumeClaim); ok {
+				size = o.Spec.Resources.Requests.Storage().String()
+			}
+			if v := found["Deployment/pcapsule-hub"].(*apps.Deployment).Spec.Template.Spec.Volumes[0].PersistentVolumeClaim; v != nil {
+				claim = v.ClaimName
+			}
+			if warned := strings.Contains(text["NOTES.txt"], "WARNING"); size != tt.size || claim != tt.claim || warned != (tt.claim == "") {
+				t.Errorf("a claim of %q, used %q, warned: %v", size, claim, warned)
 			}
 		})
 	}

@@ -6,9 +6,26 @@
 {{- end }}
 {{- end }}
 
+{{- /* size: of the claim that the chart makes; empty without one. A claim that is there keeps its size */ -}}
+{{- define "pcapsule.size" -}}
+{{- $storage := default dict .Values.hub.storage }}
+{{- if ne (toString $storage.size) "auto" }}{{ $storage.size }}
+{{- else if not $storage.existingClaim }}
+{{- $there := lookup "v1" "PersistentVolumeClaim" .Release.Namespace "pcapsule-hub" }}
+{{- $class := ternary "yes" "" (not (empty $storage.className)) }}
+{{- if not (or $there $class) }}
+{{- range (lookup "storage.k8s.io/v1" "StorageClass" "" "").items }}
+{{- if eq (get (default dict .metadata.annotations) "storageclass.kubernetes.io/is-default-class") "true" }}{{ $class = "yes" }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if $there }}{{ $there.spec.resources.requests.storage }}{{ else if $class }}50Gi{{ end }}
+{{- end }}
+{{- end }}
+
 {{- /* claim: of the hub's data; empty without one */ -}}
 {{- define "pcapsule.claim" -}}
-{{- with .Values.hub.storage }}{{ if or .size .existingClaim }}{{ default "pcapsule-hub" .existingClaim }}{{ end }}{{ end }}
+{{- $existing := (default dict .Values.hub.storage).existingClaim }}
+{{- if $existing }}{{ $existing }}{{ else if include "pcapsule.size" . }}pcapsule-hub{{ end }}
 {{- end }}
 
 {{- /* jobs: not empty if Jobs make bundles. They need the hub's data, and so a claim */ -}}
