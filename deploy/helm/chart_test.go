@@ -257,7 +257,10 @@ func TestValues(t *testing.T) {
 				Never []map[string]any
 			}
 			err := yaml.Unmarshal([]byte(o.(*core.ConfigMap).Data["policy.yaml"]), &p)
-			return err == nil && len(p.Never) == 3 && p.Never[0]["workload"] == "elsewhere/pcapsule-hub" && p.Never[2]["pattern"] == `a"b: {`
+			own := func(i int, name string) bool { // by the owner alone
+				return p.Never[i]["workload"] == "elsewhere/"+name && p.Never[i]["port"] == "0-65535" && p.Never[i]["unknown"] == "keep"
+			}
+			return err == nil && len(p.Never) == 5 && own(1, "pcapsule-hub") && own(2, "pcapsule-recorder") && p.Never[4]["pattern"] == `a"b: {`
 		}},
 		{"arguments as they are given", `recorder: {extraArgs: ["--never=pattern=a: \"b\""]}`, "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
 			return slices.Contains(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].Args, `--never=pattern=a: "b"`)

@@ -47,6 +47,7 @@ type wireRule struct {
 	wireOwner `yaml:",inline"`
 	Port      list   `yaml:"port"`
 	Pattern   string `yaml:"pattern"`
+	Unknown   string `yaml:"unknown"`
 }
 
 type wireAge struct {
@@ -108,6 +109,9 @@ func (p *Policy) Parse(text []byte) error {
 		}
 		if r.Pattern = x.Pattern; err == nil && len(r.Ports) > maxPorts {
 			err = fmt.Errorf("%d ports; the maximum is %d", len(r.Ports), maxPorts)
+		}
+		if r.Sure = Unknown(x.Unknown) == Keep; err == nil && !r.Sure && x.Unknown != "" {
+			err = fmt.Errorf("unknown %q: of a rule, it can only be keep", x.Unknown)
 		}
 		if err != nil {
 			return fmt.Errorf("never, %w %d: %w", ErrRule, i+1, err)

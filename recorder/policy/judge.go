@@ -46,7 +46,16 @@ type Judge struct {
 
 type selected struct {
 	*workload.Selector
-	bit uint64
+	bit  uint64
+	sure bool
+}
+
+// maybe is the mark of an owner that may be selected.
+func (s *selected) maybe() uint64 {
+	if s.sure {
+		return 0
+	}
+	return s.bit
 }
 
 // rule is a never-rule with conditions on bytes.
@@ -54,6 +63,7 @@ type rule struct {
 	bit     uint64 // of its owner; 0 without one
 	ports   []Ports
 	pattern *regexp.Regexp
+	sure    bool
 }
 
 // New returns a judge for a policy, or nil if the policy records everything.
@@ -67,12 +77,12 @@ func New(p *Policy) (*Judge, error) {
 	j := &Judge{only: !p.Only.Empty(), dropMay: p.unknownNever() == Drop, dropOnly: p.Unknown == Drop}
 	if j.only {
 		s := p.Only
-		j.owners = append(j.owners, selected{&s, wanted})
+		j.owners = append(j.owners, selected{&s, wanted, false})
 	}
 	next := uint64(1)
 	for i := range p.Never {
 		r := p.Never[i]
-		x := rule{ports: r.Ports}
+		x := rule{ports: r.Ports, sure: r.Sure}
 		if r.Pattern != "" {
 			x.pattern = regexp.MustCompile(r.Pattern) // Check compiled it
 		}
@@ -83,7 +93,7 @@ func New(p *Policy) (*Judge, error) {
 				x.bit, next = next, next<<1
 				bit = x.bit
 			}
-			j.owners = append(j.owners, selected{&r.Owner, bit})
+			j.owners = append(j.owners, selected{&r.Owner, bit, r.Sure})
 		}
 		if bytes {
 			j.rules = append(j.rules, x)
@@ -107,12 +117,13 @@ func (j *Judge) Names() bool {
 
 // Marks returns the marks of an owner.
 func (j *Judge) Marks(x *workload.Subject) (m Marks) {
-	for _, s := range j.owners {
+	for i := range j.owners {
+		s := &j.owners[i]
 		switch s.Match(x) {
 		case workload.Yes:
 			m.Yes |= s.bit
 		case workload.Maybe:
-			m.Maybe |= s.bit
+			m.Maybe |= s.maybe()
 		}
 	}
 	return m
@@ -163,7 +174,7 @@ func (j *Judge) forbids(m Marks, ip []byte) bool {
 		}
 		ip = p.inner
 	}
-	return j.dropMay // deeper packets are not parsed
+	return j.dropMay && slices.ContainsFunc(j.rules, func(r rule) bool { return !r.sure }) // deeper packets are not parsed
 }
 
 func (j *Judge) matches(m Marks, p *packet) bool {
@@ -182,7 +193,7 @@ func (j *Judge) matches(m Marks, p *packet) bool {
 		if len(r.ports) > 0 {
 			v = min(v, p.hasPort(r.ports))
 		}
-		if v == workload.No || v == workload.Maybe && !j.dropMay || r.pattern != nil && !r.pattern.Match(p.payload) {
+		if v == workload.No || v == workload.Maybe && (r.sure || !j.dropMay) || r.pattern != nil && !r.pattern.Match(p.payload) {
 			continue
 		}
 		return true
@@ -219,8 +230,8 @@ func (j *Judge) Frame(frame []byte) Fate {
 		ip = p.inner
 	}
 	if !known {
-		for _, s := range j.owners {
-			m.Maybe |= s.bit
+		for i := range j.owners {
+			m.Maybe |= j.owners[i].maybe()
 		}
 	}
 	ip, _ = behindEthernet(frame)
@@ -232,9 +243,9 @@ func (j *Judge) Frame(frame []byte) Fate {
 func (j *Judge) nonIP(frame []byte, carries bool) Fate {
 	m := Marks{}
 	p := packet{payload: frame[min(len(frame), 14):], unread: carries}
-	for _, s := range j.owners {
+	for i := range j.owners {
 		if carries {
-			m.Maybe |= s.bit
+			m.Maybe |= j.owners[i].maybe()
 		}
 	}
 	switch {

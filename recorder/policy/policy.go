@@ -42,6 +42,7 @@ type Rule struct {
 	Owner   workload.Selector // of either side, if known
 	Ports   []Ports           // of either side
 	Pattern string            // RE2, over the bytes after the transport header
+	Sure    bool              // if it is unknown whether the rule matches, it does not
 }
 
 // Ports is a range that includes both ends.
@@ -264,6 +265,9 @@ func (r *Rule) String() string {
 	}
 	if r.Pattern != "" {
 		all = append(all, "pattern="+strconv.Quote(r.Pattern))
+	}
+	if r.Sure {
+		all = append(all, "unknown=keep")
 	}
 	return strings.Join(all, " ")
 }

@@ -50,6 +50,8 @@ max-age:
 `
 	for _, c := range []struct{ name, text, want string }{
 		{"every member", whole, `never namespace=secret; workload=shop/billing-* port=5432; port=80 port=6000-6100; pattern="\\bBEGIN [A-Z ]*KEY"; unknown: keep`},
+		{"a rule that must be sure", "never: [{workload: a/b, port: 0-65535, unknown: keep}]", "never workload=a/b port=0-65535 unknown=keep; unknown: drop"},
+		{"a rule that is not sure", "never: [{workload: a/b, unknown: drop}]", "error"},
 		{"a misspelled member", "never: [{namespce: a}]", "error"},
 		{"a rule without conditions", "never: [{}]", "error"},
 		{"a rule that is null", "never: [{namespace: ~}]", "error"},
@@ -211,6 +213,7 @@ func TestJudgeOwners(t *testing.T) {
 	packet := ip4(tcp, 0, ports(9, 5432, 20, ""))
 	both := Policy{Never: []Rule{{Owner: workload.Selector{Namespaces: []string{"pay"}}, Ports: []Ports{{5432, 5432}}}}}
 	never := Policy{Never: []Rule{{Owner: workload.Selector{Namespaces: []string{"pay"}}}}}
+	sure := Policy{Never: []Rule{{Owner: workload.Selector{Namespaces: []string{"pay"}}, Ports: []Ports{{0, 65535}}, Sure: true}}}
 	only := Policy{Only: workload.Selector{Namespaces: []string{"shop"}}}
 	for _, c := range []struct {
 		name        string
@@ -227,6 +230,10 @@ func TestJudgeOwners(t *testing.T) {
 		{"the other side is unknown", never, "", &shop, &fresh, Kept},
 		{"both conditions", both, "", &pay, nil, Forbidden},
 		{"one of two conditions", both, "", &shop, nil, Kept},
+		{"a rule that is sure", sure, "", &pay, nil, Forbidden},
+		{"a rule that is sure, of the other side", sure, "", &shop, &pay, Forbidden},
+		{"a rule that may match and must be sure", sure, "", &fresh, nil, Kept},
+		{"a rule that may match and must be sure, and unknown is drop", sure, Drop, &fresh, nil, Kept},
 		{"wanted", only, "", &shop, nil, Kept},
 		{"not wanted", only, "", &pay, nil, Unwanted},
 		{"the other side is wanted", only, "", &pay, &shop, Kept},
@@ -278,6 +285,29 @@ func TestJudgeFrames(t *testing.T) {
 		}
 		if got := j.Frame(c.frame); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// TestRulesThatMustBeSure do not apply to what cannot be read.
+func TestRulesThatMustBeSure(t *testing.T) {
+	p := Policy{Never: []Rule{{Owner: workload.Selector{Namespaces: []string{"pay"}}, Ports: []Ports{{0, 65535}}, Sure: true}}}
+	j, err := New(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := ip4(tcp, 0, ports(1, 2, 20, ""))
+	for range maxDepth + 1 {
+		deep = ip4(4, 0, deep) // IP in IP
+	}
+	for name, got := range map[string]Fate{
+		"to an unknown address":  j.Frame(ether(etherIPv4, ip4(tcp, 0, ports(1, 2, 20, "")))),
+		"an unknown EtherType":   j.Frame(ether(0x9999, make([]byte, 28))),
+		"deeper than is parsed":  j.Packet(Marks{}, deep),
+		"a fragment of somebody": j.Packet(j.Marks(&workload.Subject{Unnamed: true}), ip4(tcp, 100, make([]byte, 20))),
+	} {
+		if got != Kept {
+			t.Errorf("%s: %d, want %d", name, got, Kept)
 		}
 	}
 }
