@@ -34,13 +34,23 @@ func (s *state) get() facts {
 	return s.facts
 }
 
-// health serves the probes: /healthz while the program runs, /readyz if this hub serves. It returns
+// health serves the probes, /healthz while the program runs and /readyz if this hub serves, and /metrics. It returns
 // a function that stops it.
 func (h *hub) health() (stop func(), err error) {
 	l, err := net.Listen("tcp", h.Health)
 	if err != nil {
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}
+	server := &http.Server{Handler: h.probes(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			h.Log.Error("serving probes ended", "error", err)
+		}
+	}()
+	return func() { server.Close() }, nil
+}
+
+func (h *hub) probes() http.Handler {
 	mux := http.NewServeMux()
 	probe := func(good func(facts) bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -54,11 +64,6 @@ func (h *hub) health() (stop func(), err error) {
 	}
 	mux.Handle("GET /healthz", probe(func(facts) bool { return true }))
 	mux.Handle("GET /readyz", probe(func(f facts) bool { return f.Ready }))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			h.Log.Error("serving probes ended", "error", err)
-		}
-	}()
-	return func() { server.Close() }, nil
+	mux.Handle("GET /metrics", h.metrics())
+	return mux
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	batch "k8s.io/api/batch/v1"
@@ -95,6 +96,7 @@ type hub struct {
 	objects   *dynamic.DynamicClient
 	authority *authority.Authority
 	state     state
+	phases    atomic.Pointer[func() map[string]int] // counts snapshots; nil: another hub works
 }
 
 // Run works until ctx ends.
@@ -200,6 +202,9 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
 	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
 		Ran: known.Nodes, Owners: known.Owners, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+	count := controller.Phases
+	h.phases.Store(&count)
+	defer h.phases.Store(nil)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop, err := h.download(controller, known)

@@ -37,6 +37,7 @@ const namespace = "pcapsule"
 // cluster has nodes with rings, an API, and a folder for the hub.
 type cluster struct {
 	t       *testing.T
+	hub     *Controller // the newest one
 	api     *fake.FakeDynamicClient
 	dir     string
 	node    map[string]*node
@@ -154,6 +155,7 @@ func (c *cluster) start() (stop func()) {
 			return names, nil
 		},
 		Ran: c.ran, Collector: c.collector()})
+	c.hub = x
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); x.Run(ctx) }()

@@ -6,6 +6,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,6 +238,24 @@ func (c *Controller) folder(uid types.UID) (string, error) {
 		return "", fmt.Errorf("the snapshot has the UID %.80q, which cannot name a folder", uid)
 	}
 	return filepath.Join(c.o.Dir, string(uid)), nil
+}
+
+// Phases counts the snapshots of each phase.
+func (c *Controller) Phases() map[string]int {
+	c.mu.Lock()
+	cached := c.cached
+	c.mu.Unlock()
+	n := map[string]int{}
+	if cached == nil {
+		return n
+	}
+	for _, obj := range cached.List() {
+		if u := obj.(*unstructured.Unstructured); u.GetNamespace() == c.o.Namespace {
+			phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
+			n[cmp.Or(phase, resource.Pending)]++
+		}
+	}
+	return n
 }
 
 // Find returns a snapshot and the folder of its bundles, or download.ErrNone.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,7 @@ func TestSnapshotOfTwoNodes(t *testing.T) {
 	if s.Status.Collected != "2/2" || s.Status.Packets == 0 || s.Status.Nodes[0].Packets != s.Status.Packets/2 || s.Status.CompletedAt == nil {
 		t.Errorf("%+v", s.Status)
 	}
+	eventually(t, "the snapshot is not counted as ready", func() bool { return maps.Equal(c.hub.Phases(), map[string]int{resource.Ready: 1}) })
 	for _, n := range []string{"a", "b"} {
 		if rep, err := ring.Verify(filepath.Join(c.dir, "uid-x", "bundles", n+".pcapsule"), ring.VerifyOptions{}); err != nil || !rep.OK() {
 			t.Errorf("node %s: %v, %v", n, rep, err)
