@@ -24,6 +24,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/internal/kube"
+	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/workload"
 )
@@ -81,6 +82,8 @@ type agent struct {
 	started atomic.Pointer[recorder.Started]
 	stats   atomic.Pointer[lastStats]
 	errors  atomic.Uint64
+
+	certificate atomic.Pointer[mutual.Source] // for the hub; nil: it is not served
 }
 
 // lastStats is the last statistics of a recording, with their time.

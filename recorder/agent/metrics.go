@@ -133,6 +133,11 @@ func (a *agent) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge("config_rejected", "1 if the latest RecorderConfig cannot be applied, so that the one before stays in force.", rejected)
 	}
+	if source := a.certificate.Load(); source != nil {
+		if p, err := (*source)(); err == nil && p.Certificate.Leaf != nil {
+			gauge("certificate_expiry_timestamp_seconds", "End of the certificate for the hub, which is renewed before.", float64(p.Certificate.Leaf.NotAfter.Unix()))
+		}
+	}
 	count("errors_total", "Errors that did not end the recording.", a.errors.Load())
 	if s := a.stats.Load(); s != nil {
 		count("packets_seen_total", "Packets that the kernel programs saw: filtered, delivered or dropped.", s.Seen)

@@ -56,6 +56,7 @@ func (a *agent) transfer(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.certificate.Store(&source)
 	l, err := net.Listen("tcp", a.o.Transfer.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening for the hub: %w", err)

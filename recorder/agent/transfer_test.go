@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/pcapsule/pcapsule/recorder"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/pins"
@@ -72,6 +74,9 @@ func TestHubGetsSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop, err := a.transfer(t.Context())
+	if n := testutil.CollectAndCount(a, "pcapsule_recorder_certificate_expiry_timestamp_seconds"); n != 1 {
+		t.Errorf("%d metrics of the certificate's end, want 1", n)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
