@@ -2,6 +2,7 @@ package helm
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -267,6 +268,10 @@ func TestValues(t *testing.T) {
 		}},
 		{"people", "investigators: [{kind: Group, name: 'team:sre'}, {kind: ServiceAccount, name: a, namespace: b}]", "RoleBinding/pcapsule-investigator", func(o runtime.Object) bool { return true }},
 		{"no network policies", "networkPolicy: {enabled: false}", "-NetworkPolicy/pcapsule-hub", nil},
+		{"a short name, and one for all resources", "", "CustomResourceDefinition/snapshots.pcapsule.dev", func(o runtime.Object) bool {
+			n := o.(*apiextensions.CustomResourceDefinition).Spec.Names
+			return slices.Equal(n.ShortNames, []string{"psnap"}) && slices.Equal(n.Categories, []string{"pcapsule"})
+		}},
 		{"no resource definitions", "crds: {install: false}", "-CustomResourceDefinition/snapshots.pcapsule.dev", nil},
 		{"an uninstall keeps the definitions", "", "CustomResourceDefinition/snapshots.pcapsule.dev", func(o runtime.Object) bool {
 			return o.(*apiextensions.CustomResourceDefinition).Annotations["helm.sh/resource-policy"] == "keep"
@@ -366,6 +371,103 @@ func TestDataIsKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMonitoring: what is scraped are ports of the pods, and alerts and the dashboard name metrics that exist.
+func TestMonitoring(t *testing.T) {
+	if files, err := render(t, "elsewhere", ""); err != nil || !blank(strings.ReplaceAll(files["monitoring.yaml"], "---", "")) {
+		t.Errorf("by default: %v, %s", err, files["monitoring.yaml"])
+	}
+	files, err := render(t, "elsewhere", "monitoring: {podMonitors: true, alerts: true, dashboard: true, labels: {release: prometheus}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := files["monitoring.yaml"]
+	delete(files, "monitoring.yaml")
+	pods := objects(t, files)
+	ports := map[string][]core.ContainerPort{
+		"pcapsule-recorder": pods["DaemonSet/pcapsule-recorder"].(*apps.DaemonSet).Spec.Template.Spec.Containers[0].Ports,
+		"pcapsule-hub":      pods["Deployment/pcapsule-hub"].(*apps.Deployment).Spec.Template.Spec.Containers[0].Ports,
+	}
+	kinds := map[string]int{}
+	for doc := range strings.SplitSeq(text, "\n---\n") {
+		if blank(doc) {
+			continue
+		}
+		var o struct {
+			Kind     string
+			Metadata struct {
+				Name, Namespace string
+				Labels          map[string]string
+			}
+			Spec struct {
+				PodMetricsEndpoints []struct{ Port string }
+				Groups              []struct {
+					Rules []struct{ Alert, Expr string }
+				}
+			}
+			Data map[string]string
+		}
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatalf("%v: %s", err, doc)
+		}
+		kinds[o.Kind]++
+		switch o.Kind {
+		case "PodMonitor":
+			if len(o.Spec.PodMetricsEndpoints) != 1 || !slices.ContainsFunc(ports[o.Metadata.Name], func(p core.ContainerPort) bool { return p.Name == o.Spec.PodMetricsEndpoints[0].Port }) {
+				t.Errorf("%s scrapes %+v", o.Metadata.Name, o.Spec.PodMetricsEndpoints)
+			}
+		case "PrometheusRule":
+			for _, r := range o.Spec.Groups[0].Rules {
+				if r.Alert == "" || r.Expr == "" {
+					t.Errorf("an alert without a name or a condition: %+v", r)
+				}
+			}
+		case "ConfigMap":
+			if !json.Valid([]byte(o.Data["pcapsule.json"])) {
+				t.Error("the dashboard is no JSON")
+			}
+		}
+		if o.Metadata.Namespace != "elsewhere" || o.Kind != "ConfigMap" && o.Metadata.Labels["release"] != "prometheus" {
+			t.Errorf("%+v", o.Metadata)
+		}
+	}
+	if !maps.Equal(kinds, map[string]int{"PodMonitor": 2, "PrometheusRule": 1, "ConfigMap": 1}) {
+		t.Errorf("there are %v", kinds)
+	}
+	known := metricNames(t)
+	named := regexp.MustCompile(`pcapsule_(recorder|hub)_[a-z_]+`).FindAllString(text, -1)
+	for _, n := range named {
+		if !known[n] {
+			t.Errorf("no metric is called %s", n)
+		}
+	}
+	if len(named) < 15 || !known["pcapsule_recorder_ring_segments"] {
+		t.Errorf("%d names in %d known ones", len(named), len(known))
+	}
+}
+
+// metricNames are the metrics that the sources of recorder and hub define.
+func metricNames(t *testing.T) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	defined := regexp.MustCompile(`(?:count|gauge|number)\((?:prometheus\.\w+, )?"([a-z_]+)"`)
+	for prefix, pattern := range map[string]string{"pcapsule_recorder_": "../../recorder/agent/*.go", "pcapsule_hub_": "../../hub/metrics.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range defined.FindAllSubmatch(text, -1) {
+				all[prefix+string(m[1])] = true
+			}
+		}
+	}
+	return all
 }
 
 func mayCreateJobs(r *rbac.Role) bool {
