@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/cache"
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -28,8 +29,8 @@ func (e *env) captureFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringArrayVar(&e.captures.kube, "kube", nil, "for captures: output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&e.captures.hosts, "hosts", nil, "for captures: hosts file that names addresses; can be repeated")
-	fl.StringArrayVar(&e.captures.keys.files, "keys", nil, "for captures: file with keys, as in pcapsule bundle; can be repeated")
-	fl.StringArrayVar(&e.captures.keys.identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
+	fl.StringArrayVar(&e.captures.keys.Files, "keys", nil, "for captures: file with keys, as in pcapsule bundle; can be repeated")
+	fl.StringArrayVar(&e.captures.keys.Identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
 }
 
 // bundles returns the bundles that the arguments of a command name. All captures and
@@ -57,7 +58,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 	}
 	f := &e.captures
 	if len(captures) == 0 {
-		if len(f.kube)+len(f.hosts)+len(f.keys.files)+len(f.keys.identities) > 0 {
+		if len(f.kube)+len(f.hosts)+len(f.keys.Files)+len(f.keys.Identities) > 0 {
 			return nil, exit.With(errors.New("--kube, --hosts, --keys and --identity apply to captures, but only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
 		}
 		return out, nil
@@ -74,7 +75,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 // cache does not have it.
 func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Release: version.Release, Custody: madeBy(false)}
-	if err := e.captures.keys.apply(&o); err != nil {
+	if err := e.captures.keys.Apply(&o); err != nil {
 		return "", err
 	}
 	dir, err := cache.Dir("captures")
@@ -83,7 +84,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	}
 	v := version.Of(command.Pcapsule)
 	key := cache.NewKey(v.Release, v.Commit, unreleased(), fmt.Sprint(bundle.SchemaVersion))
-	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.identities} {
+	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.Identities} {
 		key.Word(fmt.Sprint(i))
 		for _, p := range list {
 			if err := addTo(key, p, ctx.Err); err != nil {
@@ -98,7 +99,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	}
 	held, err := cache.Get(path, func() error {
 		bar := e.Progress()
-		o.Progress = drawn(bar)
+		o.Progress = exporting.Progress(bar)
 		m, err := exporter.Run(ctx, captures, path, o)
 		bar.Clear()
 		if err != nil {

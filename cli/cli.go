@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli/cache"
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/custody"
@@ -27,6 +28,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/cli/serve"
 	"github.com/pcapsule/pcapsule/cli/stores"
+	"github.com/pcapsule/pcapsule/cli/verify"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
@@ -210,7 +212,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdObjects(),
 		e.cmdDecrypt(),
 		e.cmdReport(),
-		e.cmdVerify(),
+		verify.Command(&e.Streams, cache.MarkVerified),
 		custody.Seal(&e.Streams),
 		custody.Timestamp(&e.Streams),
 		e.cmdRedact(),

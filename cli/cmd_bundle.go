@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
@@ -30,7 +31,7 @@ type bundleFlags struct {
 	output       string
 	kube         []string
 	hosts        []string
-	keys         keyFlags
+	keys         exporting.Keys
 	embedKeys    bool
 	keysTo       []string
 	filter       string
@@ -83,7 +84,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
-	f.keys.register(fl)
+	f.keys.Register(fl)
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=redis; can be repeated")
@@ -107,7 +108,7 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 		return err
 	}
 	bar := e.Progress()
-	o.Progress = drawn(bar)
+	o.Progress = exporting.Progress(bar)
 	began := time.Now()
 	m, err := exporter.Run(c.Context(), args, f.output, o)
 	bar.Clear()
@@ -285,21 +286,4 @@ const minMemory = 64 << 20
 func limitMemory(s command.Size) int64 {
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
 	return int64(s)
-}
-
-// drawn returns a function that draws the progress of dissection.
-func drawn(bar *console.Progress) func(exporter.Progress) {
-	return func(p exporter.Progress) {
-		reading, total := p.Stage == "reading", p.TotalBytes
-		if !reading {
-			total = 0
-		}
-		bar.Draw(!reading, p.ReadBytes, total, func() string {
-			text := p.Stage + "  " + plural.Count(p.Packets, "packet", "packets")
-			if reading {
-				text += "  " + plural.Count(p.Calls, "call", "calls")
-			}
-			return text
-		})
-	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
@@ -20,7 +21,7 @@ type cutFlags struct {
 	deriveFlags
 	from, to string
 	workload string
-	keys     keyFlags
+	keys     exporting.Keys
 }
 
 func (e *env) cmdCut() *cobra.Command {
@@ -41,14 +42,14 @@ Names of other workloads and keys of other connections are left out. The origina
 	c.Flags().StringVar(&f.from, "from", "", "keep packets from this time on, "+command.TimeForms)
 	c.Flags().StringVar(&f.to, "to", "", "keep packets up to this time, in the same forms")
 	c.Flags().StringVar(&f.workload, "workload", "", "keep the connections of this workload, pod, service or process, by its name or as namespace/name")
-	f.keys.register(c.Flags())
+	f.keys.Register(c.Flags())
 	return c
 }
 
 // withKeys is options with keys.
-func (f *deriveFlags) withKeys(original string, keys *keyFlags) (*bundle.Bundle, derive.Options, error) {
+func (f *deriveFlags) withKeys(original string, keys *exporting.Keys) (*bundle.Bundle, derive.Options, error) {
 	var with exporter.Options
-	if err := keys.apply(&with); err != nil {
+	if err := keys.Apply(&with); err != nil {
 		return nil, derive.Options{}, err
 	}
 	f.identities = with.Identities
@@ -156,7 +157,7 @@ func (e *env) connections(ctx context.Context, path string, said bundle.DerivedC
 func (e *env) cmdMerge() *cobra.Command {
 	var f deriveFlags
 	var kube, hosts []string
-	var keys keyFlags
+	var keys exporting.Keys
 	c := &cobra.Command{
 		Use:   "merge BUNDLE -o NAME.pcapsule",
 		Short: "Rebuild a bundle from the same packets with more names or keys",
@@ -185,6 +186,6 @@ tables cannot be rebuilt without them, so only its owner can read the new bundle
 	f.register(c)
 	c.Flags().StringArrayVar(&kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	c.Flags().StringArrayVar(&hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
-	keys.register(c.Flags())
+	keys.Register(c.Flags())
 	return c
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -23,7 +24,7 @@ import (
 
 type decryptFlags struct {
 	output   string
-	keys     keyFlags
+	keys     exporting.Keys
 	filter   string
 	decodeAs []string
 	jobs     int
@@ -47,7 +48,7 @@ are read from the captures, from bundles that contain keys, and from --keys.`,
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "capture to write; - is standard output")
-	f.keys.register(fl)
+	f.keys.Register(fl)
 	fl.StringVar(&f.filter, "filter", "", "read only packets that match this tcpdump filter")
 	fl.StringArrayVar(&f.decodeAs, "decode-as", nil, "protocol of a server port, such as tcp/9000=tls; can be repeated")
 	jobsFlag(fl, &f.jobs)
@@ -67,7 +68,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return err
 	}
-	if err := f.keys.apply(&o); err != nil {
+	if err := f.keys.Apply(&o); err != nil {
 		return err
 	}
 	o.Memory = limitMemory(f.memory)
@@ -77,7 +78,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 		}
 	}
 	bar := e.Progress()
-	o.Progress = drawn(bar)
+	o.Progress = exporting.Progress(bar)
 	s, err := e.decrypt(c.Context(), args, f.output, o)
 	bar.Clear()
 	if errors.Is(err, fs.ErrExist) {

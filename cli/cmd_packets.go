@@ -11,6 +11,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -19,7 +20,7 @@ import (
 
 type packetsFlags struct {
 	window
-	keys             keyFlags
+	keys             exporting.Keys
 	output           string
 	withContext      bool
 	wholeConnections bool
@@ -63,7 +64,7 @@ capture, or -, which is copied without its secrets.`,
 	fl.BoolVar(&f.withKeys, "with-keys", false, "include the secrets that decrypt the packets: anyone with the file can then read them")
 	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: include no packets except the selected ones")
 	fl.BoolVar(&f.stripKeys, "strip-keys", false, "copy without any secrets; the input can be any capture")
-	f.keys.register(fl)
+	f.keys.Register(fl)
 	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
 	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
@@ -172,7 +173,7 @@ func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
 	switch {
 	case f.withKeys && f.stripKeys:
 		return exit.Usagef("--with-keys and --strip-keys exclude each other: give one")
-	case !f.withKeys && (len(f.keys.files) > 0 || len(f.keys.identities) > 0):
+	case !f.withKeys && (len(f.keys.Files) > 0 || len(f.keys.Identities) > 0):
 		return exit.Usagef("--keys and --identity need --with-keys")
 	case f.noContext && !f.withKeys:
 		return exit.Usagef("--no-context needs --with-keys")
@@ -182,7 +183,7 @@ func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
 		return nil
 	}
 	var o exporter.Options
-	if err := f.keys.apply(&o); err != nil {
+	if err := f.keys.Apply(&o); err != nil {
 		return err
 	}
 	sel.Keys, sel.KeyFiles, sel.Identities, sel.ExactPackets = forensics.WithKeys, o.Keys, o.Identities, f.noContext

@@ -11,8 +11,8 @@ import (
 // can remove its unfinished output. A second signal ends the program at once. SIGHUP stays ignored below nohup.
 func OnSignal() (ctx context.Context, stop func()) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) {
-		signals = append(signals, syscall.SIGHUP)
+	if !signal.Ignored(hangup) {
+		signals = append(signals, hangup)
 	}
 	ctx, stop = signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop)

@@ -1,4 +1,6 @@
-package cli
+// Package verify is the command verify, which the program and the viewer have: what it prints and decides is the same in
+// both.
+package verify
 
 import (
 	"context"
@@ -9,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pcapsule/pcapsule/cli/cache"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/custody"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
@@ -23,8 +25,16 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
-func (e *env) cmdVerify() *cobra.Command {
-	var f verifyFlags
+// env is what the command needs of its program.
+type env struct {
+	*console.Streams
+	verified func(path string) // called if a bundle verifies
+}
+
+// Command returns the command verify. It calls verified for a bundle that verifies.
+func Command(s *console.Streams, verified func(path string)) *cobra.Command {
+	e := &env{s, verified}
+	var f flags
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
 		Short: "Check every file of a bundle against its hashes and signatures",
@@ -54,7 +64,7 @@ with --signer the redaction needs a seal of its own.
   pcapsule verify incident.pcapsule --rederive --json
   pcapsule verify incident.pcapsule --rederive --keys sslkeys.log`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return e.runVerify(c, args[0], &f) },
+		RunE: func(c *cobra.Command, args []string) error { return e.run(c.Context(), args[0], &f) },
 	}
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.rederive, "rederive", false, "rebuild everything from the packets and compare")
@@ -64,22 +74,22 @@ with --signer the redaction needs a seal of its own.
 	c.Flags().StringArrayVar(&f.anchors, "anchor", nil, "file with an anchor (see ring anchor) that must be in a ring of the bundle; can be repeated")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "file with the public key of a witness of rings; can be repeated")
 	c.Flags().StringArrayVar(&f.ringKeys, "ring-key", nil, "file with the public key of a recorder, which must have signed the ring; can be repeated")
-	f.keys.register(c.Flags())
+	f.keys.Register(c.Flags())
 	return c
 }
 
-// verifyFlags are the flags of verify.
-type verifyFlags struct {
+// flags are the flags of verify.
+type flags struct {
 	asJSON, rederive    bool
 	trust               custody.TrustFlags
 	reveals             []string
 	anchors             []string
 	witnesses, ringKeys []string
-	keys                keyFlags
+	keys                exporting.Keys
 }
 
 // rings reads the anchors and keys that the user trusts.
-func (f *verifyFlags) rings() (o ring.VerifyOptions, err error) {
+func (f *flags) rings() (o ring.VerifyOptions, err error) {
 	if o.Anchors, err = ringcmd.ReadAnchors(f.anchors); err != nil {
 		return o, err
 	}
@@ -90,8 +100,8 @@ func (f *verifyFlags) rings() (o ring.VerifyOptions, err error) {
 	return o, err
 }
 
-// verifyResult is the output of verify --json.
-type verifyResult struct {
+// result is the output of verify --json.
+type result struct {
 	OK bool `json:"ok"`
 	*bundle.Report
 	Verdicts  []seal.Verdict      `json:"verdicts"`
@@ -102,9 +112,9 @@ type verifyResult struct {
 	rings   []seal.Verdict // on the rings that a bundle was made from
 }
 
-func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
+func (e *env) run(ctx context.Context, path string, f *flags) error {
 	o := exporter.Options{Release: version.Release}
-	if err := f.keys.apply(&o); err != nil {
+	if err := f.keys.Apply(&o); err != nil {
 		return err
 	}
 	trust, err := f.trust.Read()
@@ -119,12 +129,12 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 		return exit.Usagef("--keys and --identity are for --rederive")
 	}
 	hashing := e.Progress()
-	report, err := bundle.Verify(c.Context(), path, hashing.Bytes("hashing"))
+	report, err := bundle.Verify(ctx, path, hashing.Bytes("hashing"))
 	hashing.Clear()
 	if err != nil {
 		return err
 	}
-	res := verifyResult{OK: report.OK(), Report: report, Programs: seal.Programs(report)}
+	res := result{OK: report.OK(), Report: report, Programs: seal.Programs(report)}
 	res.rings = []seal.Verdict{{Check: "ring", State: seal.NotChecked, Detail: filesFirst}}
 	var b *bundle.Bundle
 	if report.OK() {
@@ -132,29 +142,29 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 			return err
 		}
 		res.rings = custody.Rings(b, rings)
-		if res.derived, err = f.derived(c.Context(), b, &trust); err != nil {
+		if res.derived, err = f.derived(ctx, b, &trust); err != nil {
 			return err
 		}
 	}
 	if b != nil && f.rederive {
-		if res.Rederived, err = e.rederive(c.Context(), b, o); err != nil {
+		if res.Rederived, err = e.rederive(ctx, b, o); err != nil {
 			return err
 		}
 		res.OK = res.Rederived.OK()
 	}
-	res.Verdicts = verdicts(c.Context(), &res, trust)
+	res.Verdicts = verdicts(ctx, &res, trust)
 	for _, v := range res.Verdicts {
 		res.OK = res.OK && v.State != seal.No
 	}
 	if res.OK {
-		cache.MarkVerified(path)
+		e.verified(path)
 	}
 	if f.asJSON {
 		if err := e.JSON(res); err != nil {
 			return err
 		}
 	} else {
-		e.printVerify(&res)
+		e.print(&res)
 	}
 	return res.failure(path)
 }
@@ -163,7 +173,7 @@ func (e *env) runVerify(c *cobra.Command, path string, f *verifyFlags) error {
 func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options) (*exporter.Rederived, error) {
 	bar := e.Progress()
 	defer bar.Clear()
-	o.Progress = drawn(bar)
+	o.Progress = exporting.Progress(bar)
 	r, err := exporter.Rederive(ctx, b, o)
 	if errors.Is(err, exporter.ErrNeedsKeys) {
 		return nil, exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
@@ -172,7 +182,7 @@ func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options
 }
 
 // derived checks the statements of a derived bundle about its original, and what --reveal shows of it.
-func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal.Trust) ([]seal.Verdict, error) {
+func (f *flags) derived(ctx context.Context, b *bundle.Bundle, trust *seal.Trust) ([]seal.Verdict, error) {
 	if b.Manifest.Derived == nil {
 		if len(f.reveals) > 0 {
 			return nil, exit.Usagef("--reveal is for a derived bundle, and %s is not one", b.Dir)
@@ -184,7 +194,7 @@ func (f *verifyFlags) derived(ctx context.Context, b *bundle.Bundle, trust *seal
 }
 
 // failure is the error of a bundle that does not verify.
-func (r *verifyResult) failure(path string) error {
+func (r *result) failure(path string) error {
 	if r.OK {
 		return nil
 	}
@@ -204,7 +214,7 @@ func (r *verifyResult) failure(path string) error {
 
 // reason says why a bundle may differ from its packets. Only the program that made it reads and names them in the same
 // way, and two builds of one release may be two programs.
-func (r *verifyResult) reason() string {
+func (r *result) reason() string {
 	d, made, this := r.Rederived, r.Report.Program(), bundle.ThisProgram()
 	switch {
 	case d.Release != d.By:
@@ -219,7 +229,7 @@ func (r *verifyResult) reason() string {
 const filesFirst = "the files must match their hashes first"
 
 // verdicts lists the properties of the bundle and whether each is true.
-func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Verdict {
+func verdicts(ctx context.Context, r *result, trust seal.Trust) []seal.Verdict {
 	list := slices.Concat(custody.Verdicts(ctx, r.Report, trust), r.rings, seal.Stated(r.Content), []seal.Verdict{seal.StatedPrograms(r.Programs)}, r.derived)
 	switch d := r.Rederived; {
 	case !r.OK && d == nil:
@@ -233,7 +243,7 @@ func verdicts(ctx context.Context, r *verifyResult, trust seal.Trust) []seal.Ver
 	}
 }
 
-func (e *env) printVerify(r *verifyResult) {
+func (e *env) print(r *result) {
 	for _, p := range r.Problems {
 		fmt.Fprintln(e.Out, console.Line(p.String()))
 	}

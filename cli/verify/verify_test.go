@@ -1,4 +1,4 @@
-package cli
+package verify
 
 import (
 	"strings"
@@ -21,7 +21,7 @@ func TestAnotherProgramIsNoTampering(t *testing.T) {
 		{"1.0.0", nil, "another build of release 1.0.0 made it"},
 		{"0.9.0", this, "release 0.9.0 made it and this is 1.0.0"},
 	} {
-		r := verifyResult{Report: &bundle.Report{}, Rederived: &exporter.Rederived{Release: tt.made, By: "1.0.0"}}
+		r := result{Report: &bundle.Report{}, Rederived: &exporter.Rederived{Release: tt.made, By: "1.0.0"}}
 		if tt.program != nil {
 			r.Custody = []bundle.Entry{{Details: map[string]string{"program_sha256": tt.program.String()}}}
 		}

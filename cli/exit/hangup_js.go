@@ -1,0 +1,6 @@
+package exit
+
+import "os"
+
+// hangup is no signal of its own in a browser.
+var hangup = os.Interrupt

@@ -1,0 +1,11 @@
+//go:build !js
+
+package exit
+
+import (
+	"os"
+	"syscall"
+)
+
+// hangup is what a closed terminal sends.
+var hangup os.Signal = syscall.SIGHUP
