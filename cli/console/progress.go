@@ -12,6 +12,7 @@ import (
 type Progress struct {
 	w     io.Writer
 	on    bool
+	meter func(done, total int64, text string)
 	mu    sync.Mutex
 	began time.Time
 	last  time.Time
@@ -20,7 +21,7 @@ type Progress struct {
 
 // Progress returns the progress of work that begins now. It is drawn on standard error.
 func (s *Streams) Progress() *Progress {
-	return &Progress{w: s.Err, on: draws(s.Err), began: time.Now()}
+	return &Progress{w: s.Err, on: draws(s.Err) || s.Meter != nil, meter: s.Meter, began: time.Now()}
 }
 
 const barWidth = 16
@@ -42,7 +43,12 @@ func (p *Progress) Draw(now bool, done, total int64, text func() string) {
 	if at.Sub(p.last) < 100*time.Millisecond && !now {
 		return
 	}
-	p.last, p.shown = at, true
+	p.last = at
+	if p.meter != nil {
+		p.meter(done, total, text())
+		return
+	}
+	p.shown = true
 	line := progressLine(at.Sub(p.began), done, total, text())
 	if n := Columns(p.w); n > 1 {
 		line = Printable(line, n-2) // a character in the last column would wrap the line

@@ -21,6 +21,8 @@ type Streams struct {
 	Out, Err io.Writer
 	Colour   string // auto, always or never
 	Wide     bool   // do not shorten output to fit the screen
+
+	Meter func(done, total int64, text string) // gets the progress of a program without a terminal; may be nil
 }
 
 // WideFlag adds --wide to a command that fits its output to the screen.

@@ -1,0 +1,139 @@
+package bundler
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"html"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+// MaxViewer is the largest size of pcapsule-viewer.html, so that it can be sent by mail.
+const MaxViewer = 16_000_000
+
+// Viewer returns pcapsule-viewer.html. root is the folder web, program is cmd/pcapsule-viewer for js/wasm, and runner is
+// Go's wasm_exec.js. The same arguments give the same bytes.
+func Viewer(root string, program, runner []byte) ([]byte, error) {
+	part := map[string]string{}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("building the viewer: %w", err)
+	}
+	r := api.Build(api.BuildOptions{
+		AbsWorkingDir: root, EntryPoints: []string{"viewer/viewer.tsx", "viewer/viewer.css", "viewer/shell.ts", "viewer/shell.css", "viewer/worker.ts"}, Outdir: "dist",
+		Bundle: true, Format: api.FormatIIFE, Target: api.ES2022, Platform: api.PlatformBrowser,
+		MinifySyntax: true, MinifyWhitespace: true, MinifyIdentifiers: true, Charset: api.CharsetASCII,
+		JSXFactory: "h", JSXFragment: "Fragment",
+		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs")},
+		TsconfigRaw: `{"compilerOptions": {"strict": true}}`,
+	})
+	for _, e := range r.Errors {
+		if e.Location != nil {
+			return nil, fmt.Errorf("building the viewer: %s:%d: %s", e.Location.File, e.Location.Line, e.Text)
+		}
+		return nil, fmt.Errorf("building the viewer: %s", e.Text)
+	}
+	for _, f := range r.OutputFiles {
+		part[filepath.Base(f.Path)] = strings.TrimSpace(string(f.Contents))
+	}
+	for _, name := range []string{"viewer/viewer.html", "viewer/frame.html", "third/preact/LICENSE"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return nil, fmt.Errorf("building the viewer: %w", err)
+		}
+		part[filepath.Base(name)] = string(text)
+	}
+	part["viewer.js"] = "/* Contains Preact.\n" + part["LICENSE"] + "*/\n" + part["viewer.js"]
+	part["worker.js"] = string(runner) + part["worker.js"]
+	for _, name := range []string{"shell.js", "viewer.js", "worker.js"} {
+		if strings.Contains(part[name], "</script") || strings.Contains(part[name], "<!--") {
+			return nil, fmt.Errorf("building the viewer: %s ends the element that it is in", name)
+		}
+	}
+	if part["program"], err = encoded(program); err != nil {
+		return nil, fmt.Errorf("building the viewer: %w", err)
+	}
+	part["frame"] = html.EscapeString(filled(part["frame.html"], part))
+	part["policy"] = viewerPolicy(part)
+	page := filled(part["viewer.html"], part)
+	if len(page) > MaxViewer {
+		return nil, fmt.Errorf("building the viewer: it has %d bytes, more than %d", len(page), MaxViewer)
+	}
+	return []byte(page), nil
+}
+
+// filled replaces each {{name}} of a template, once and not in what it inserts.
+func filled(text string, part map[string]string) string {
+	var out strings.Builder
+	for {
+		before, rest, more := strings.Cut(text, "{{")
+		out.WriteString(before)
+		if !more {
+			return out.String()
+		}
+		name, after, _ := strings.Cut(rest, "}}")
+		out.WriteString(part[name])
+		text = after
+	}
+}
+
+// viewerPolicy allows the two scripts and styles of the page, its worker, and nothing else: no connection, image, form or
+// frame with an address. A frame inherits it.
+func viewerPolicy(part map[string]string) string {
+	sum := func(name string) string {
+		s := sha256.Sum256([]byte(part[name]))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(s[:]) + "'"
+	}
+	return "default-src 'none'; script-src " + sum("shell.js") + " " + sum("viewer.js") + " 'wasm-unsafe-eval'; style-src " + sum("shell.css") + " " + sum("viewer.css") +
+		"; worker-src blob:; connect-src 'none'; img-src 'none'; frame-src 'none'; form-action 'none'; base-uri 'none'; webrtc 'block'; require-trusted-types-for 'script'; trusted-types pcapsule"
+}
+
+// encoded packs the program as text: its gzip, with the length before it, in base 85, which is a sixteenth shorter than base
+// 64. The digits are printable characters but < and &, so that HTML keeps them as they are.
+func encoded(program []byte) (string, error) {
+	var packed bytes.Buffer
+	packed.Write(make([]byte, 4))
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return "", err
+	}
+	if _, err := z.Write(program); err != nil {
+		return "", err
+	}
+	if err := z.Close(); err != nil {
+		return "", err
+	}
+	binary.BigEndian.PutUint32(packed.Bytes(), uint32(packed.Len()-4))
+	for packed.Len()%4 != 0 {
+		packed.WriteByte(0)
+	}
+	text := make([]byte, 0, packed.Len()/4*5)
+	for b := packed.Bytes(); len(b) > 0; b = b[4:] {
+		v := binary.BigEndian.Uint32(b)
+		group := [5]byte{}
+		for i := 4; i >= 0; i-- {
+			group[i] = letter(byte(v % 85))
+			v /= 85
+		}
+		text = append(text, group[:]...)
+	}
+	return string(text), nil
+}
+
+func letter(digit byte) byte {
+	switch c := '#' + digit; c {
+	case '<':
+		return 'y'
+	case '&':
+		return 'z'
+	default:
+		return c
+	}
+}
