@@ -46,8 +46,14 @@ async function unpacked(text: string): Promise<WebAssembly.Module> {
 	}
 	// The first four bytes are the length, because groups are whole.
 	const size = new DataView(packed.buffer).getUint32(0);
-	const stream = new Blob([packed.subarray(4, 4 + size)]).stream().pipeThrough(new DecompressionStream("gzip"));
-	return WebAssembly.compile(await new Response(stream).arrayBuffer());
+	const gunzip = new DecompressionStream("gzip"), writer = gunzip.writable.getWriter(), reader = gunzip.readable.getReader();
+	const written = writer.write(packed.subarray(4, 4 + size)).then(() => writer.close());
+	const parts: Uint8Array[] = [];
+	for (let r = await reader.read(); !r.done; r = await reader.read()) parts.push(r.value);
+	await written;
+	const whole = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
+	parts.reduce((at, p) => (whole.set(p, at), at + p.length), 0);
+	return WebAssembly.compile(whole);
 }
 
 /** letter is the character of a digit: printable, but neither < nor &. */
