@@ -85,6 +85,7 @@ function Viewer() {
 				<Choose id="files" multiple onFiles={add}>Choose files…</Choose>
 				<Choose id="folder" folder onFiles={add}>Choose a folder…</Choose>
 				{found.bundle && <p>Bundle: <b>{found.bundle.name}</b></p>}
+				<button type="button" id="forget" onClick={() => { setFound({ keys: [] }); setPasted(""); setState({ at: "ready" }); }}>Forget all</button>
 				{found.keys.length > 0 && <ul>{found.keys.map((k) => <li>Key: {k.path}</li>)}</ul>}
 			</div>
 			<details>
