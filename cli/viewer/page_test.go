@@ -66,6 +66,7 @@ type tab struct {
 
 	mu    sync.Mutex
 	frame runtime.ExecutionContextID // of the frame in the sandbox, in which the viewer is
+	hold  bool                       // frames that a script makes are not that of the viewer
 	said  []string                   // exceptions and messages of the console
 }
 
@@ -77,9 +78,24 @@ func open(t *testing.T) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.do(chromedp.Navigate("file://" + path))
-	b.until(`document.querySelector("main")?.dataset.state === "ready"`)
+	b.load(chromedp.Navigate("file://" + path))
+	b.until(`document.querySelector("main").dataset.state === "ready"`)
 	return b
+}
+
+// load opens the viewer, or opens it again, and waits until its script runs.
+func (b *tab) load(how chromedp.Action) {
+	b.t.Helper()
+	b.held(false)
+	b.do(how)
+	b.until(`document.querySelector("main") !== null`)
+	b.held(true)
+}
+
+func (b *tab) held(on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold = on
 }
 
 func browse(t *testing.T) *tab {
@@ -114,7 +130,9 @@ func (b *tab) hear(event any) {
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *runtime.EventExecutionContextCreated:
-		b.frame = e.Context.ID // the frame is made after the page
+		if !b.hold {
+			b.frame = e.Context.ID // the frame is made after the page
+		}
 	case *runtime.EventExceptionThrown:
 		b.said = append(b.said, e.ExceptionDetails.Error())
 	case *runtime.EventConsoleAPICalled:

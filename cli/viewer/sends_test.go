@@ -1,6 +1,7 @@
 package viewer_test
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"slices"
@@ -63,7 +64,11 @@ func TestTabSendsNothing(t *testing.T) {
 				return
 			}
 			reached.Add(1)
-			c.Close()
+			go func() {
+				defer c.Close()
+				line, err := bufio.NewReader(c).ReadString('\n')
+				t.Logf("a connection: %q %v", line, err)
+			}()
 		}
 	}()
 	b := open(t)
@@ -83,8 +88,7 @@ func TestTabSendsNothing(t *testing.T) {
 		t.Fatalf("%d connections", n)
 	}
 	for _, name := range last {
-		b.do(chromedp.Reload())
-		b.until(`document.querySelector("main") !== null`)
+		b.load(chromedp.Reload())
 		try(name)
 		time.Sleep(400 * time.Millisecond)
 		if n := reached.Load(); n > 0 {
@@ -98,8 +102,7 @@ func TestTabSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	b.do(chromedp.Reload())
-	b.until(`document.querySelector("main") !== null`)
+	b.load(chromedp.Reload())
 	const call = `(async () => { try { const p = new RTCPeerConnection({iceServers: [{urls: "stun:%s"}]}); p.createDataChannel("x"); await p.setLocalDescription(await p.createOffer()); await new Promise((r) => setTimeout(r, 800)); } catch {} return ""; })()`
 	_ = b.inFrame(fmt.Sprintf(call, u.LocalAddr()), nil)
 	if err := u.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {

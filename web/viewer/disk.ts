@@ -1,6 +1,11 @@
 // The files that Go's package os sees in a tab: a tree in memory. What the user dropped stays in the browser's files and is
 // read in pieces; what the program writes is kept in memory. A tree belongs to one run, and is gone with its worker.
 
+// Only workers have it, and the type checker knows one kind of scope.
+declare class FileReaderSync {
+	readAsArrayBuffer(blob: Blob): ArrayBuffer;
+}
+
 /** Node is a file or a folder. */
 type Node = {
 	readonly ino: number;

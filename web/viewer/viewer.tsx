@@ -1,4 +1,5 @@
 // The viewer: what a person drops is checked by the program in a worker (worker.ts). It has no server and opens no connection.
+import "./closed"; // before everything else
 import { h, render, type ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { collect, dropped, type Dropped, type Found } from "./dropped";
