@@ -16,7 +16,6 @@ import (
 	"github.com/pcapsule/pcapsule/cli/cache"
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/exit"
-	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -75,7 +74,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 // cache does not have it.
 func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Release: version.Release, Custody: madeBy(false)}
-	if err := e.captures.keys.Apply(&o); err != nil {
+	if err := applyKeys(&e.captures.keys, &o); err != nil {
 		return "", err
 	}
 	dir, err := cache.Dir("captures")
@@ -99,7 +98,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	}
 	held, err := cache.Get(path, func() error {
 		bar := e.Progress()
-		o.Progress = exporting.Progress(bar)
+		o.Progress = drawn(bar)
 		m, err := exporter.Run(ctx, captures, path, o)
 		bar.Clear()
 		if err != nil {

@@ -212,7 +212,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdObjects(),
 		e.cmdDecrypt(),
 		e.cmdReport(),
-		verify.Command(&e.Streams, cache.MarkVerified),
+		verify.Command(&e.Streams, rederive, cache.MarkVerified),
 		custody.Seal(&e.Streams),
 		custody.Timestamp(&e.Streams),
 		e.cmdRedact(),

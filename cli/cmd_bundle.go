@@ -108,7 +108,7 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 		return err
 	}
 	bar := e.Progress()
-	o.Progress = exporting.Progress(bar)
+	o.Progress = drawn(bar)
 	began := time.Now()
 	m, err := exporter.Run(c.Context(), args, f.output, o)
 	bar.Clear()

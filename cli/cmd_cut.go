@@ -49,7 +49,7 @@ Names of other workloads and keys of other connections are left out. The origina
 // withKeys is options with keys.
 func (f *deriveFlags) withKeys(original string, keys *exporting.Keys) (*bundle.Bundle, derive.Options, error) {
 	var with exporter.Options
-	if err := keys.Apply(&with); err != nil {
+	if err := applyKeys(keys, &with); err != nil {
 		return nil, derive.Options{}, err
 	}
 	f.identities = with.Identities

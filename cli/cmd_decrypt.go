@@ -68,7 +68,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 	if o.DecodeAs, err = parseDecodeAs(f.decodeAs); err != nil {
 		return err
 	}
-	if err := f.keys.Apply(&o); err != nil {
+	if err := applyKeys(&f.keys, &o); err != nil {
 		return err
 	}
 	o.Memory = limitMemory(f.memory)
@@ -78,7 +78,7 @@ func (e *env) runDecrypt(c *cobra.Command, args []string, f *decryptFlags) error
 		}
 	}
 	bar := e.Progress()
-	o.Progress = exporting.Progress(bar)
+	o.Progress = drawn(bar)
 	s, err := e.decrypt(c.Context(), args, f.output, o)
 	bar.Clear()
 	if errors.Is(err, fs.ErrExist) {

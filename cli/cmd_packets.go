@@ -183,7 +183,7 @@ func (f *packetsFlags) keyOptions(sel *forensics.Selection) error {
 		return nil
 	}
 	var o exporter.Options
-	if err := f.keys.Apply(&o); err != nil {
+	if err := applyKeys(&f.keys, &o); err != nil {
 		return err
 	}
 	sel.Keys, sel.KeyFiles, sel.Identities, sel.ExactPackets = forensics.WithKeys, o.Keys, o.Identities, f.noContext

@@ -17,7 +17,6 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
-	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/cli/policyflag"
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/exporter"
@@ -315,7 +314,7 @@ func linkable(dir, path string) bool {
 // make makes a bundle of the segments in a folder.
 func (s *snapshot) make(ctx context.Context, from, to string, o exporter.Options) (*bundle.Manifest, error) {
 	bar := s.e.Progress()
-	o.Progress = exporting.Progress(bar)
+	o.Progress = drawn(bar)
 	strict := o.Accept
 	o.Accept = func(m *bundle.Manifest) error {
 		if m.Accounts.Packets == 0 {

@@ -59,7 +59,7 @@ func (c *comparison) run(ctx context.Context) error {
 		if _, left := made[f.Path]; !left || f.Path == blocksPath && !c.same { // older releases wrote none
 			continue
 		}
-		c.r.add(Difference{File: f.Path, What: "the packets produce this file, but the bundle lacks it"})
+		c.r.Add(Difference{File: f.Path, What: "the packets produce this file, but the bundle lacks it"})
 		if strings.HasPrefix(f.Path, tablesPath) {
 			differ[path.Dir(f.Path)] = true
 		}
@@ -87,7 +87,7 @@ func (c *comparison) readme() error {
 	there := c.b.Path(readmePath)
 	f, err := os.Open(there)
 	if err != nil {
-		c.r.add(Difference{File: readmePath, What: "release " + c.r.By + " writes this file, but the bundle lacks it"})
+		c.r.Add(Difference{File: readmePath, What: "release " + c.r.By + " writes this file, but the bundle lacks it"})
 		return nil
 	}
 	defer f.Close()
@@ -96,7 +96,7 @@ func (c *comparison) readme() error {
 		return err
 	}
 	if !bytes.Equal(got, want) {
-		c.r.add(Difference{File: readmePath, What: "it is not the page that release " + c.r.By + " writes for this bundle.json; do not open it"})
+		c.r.Add(Difference{File: readmePath, What: "it is not the page that release " + c.r.By + " writes for this bundle.json; do not open it"})
 	}
 	return nil
 }
@@ -115,14 +115,14 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 		c.unproven("data/derived")
 		return nil // proofs about the original
 	case !ok:
-		c.r.add(Difference{File: f.Path, What: "the packets do not produce this file"})
+		c.r.Add(Difference{File: f.Path, What: "the packets do not produce this file"})
 		if isPart {
 			differ[path.Dir(f.Path)] = true
 		}
 		return nil
 	case strings.HasPrefix(f.Path, "data/packets/"):
 		if f.SHA256 != want { // it was hashed while it was read
-			c.r.add(Difference{File: f.Path, What: fmt.Sprintf("its SHA-256 is %s, the manifest says %s", want, f.SHA256)})
+			c.r.Add(Difference{File: f.Path, What: fmt.Sprintf("its SHA-256 is %s, the manifest says %s", want, f.SHA256)})
 		}
 		return nil
 	}
@@ -143,7 +143,7 @@ func (c *comparison) file(f bundle.Payload, want bundle.Digest, ok bool, differ 
 	case f.Path == openSQLPath && !c.same:
 		c.unproven("data/open.sql")
 	default:
-		c.r.add(Difference{File: f.Path, What: fmt.Sprintf("line %d differs from what the packets produce: %s instead of %s", at, lineOf(there, at), lineOf(again, at))})
+		c.r.Add(Difference{File: f.Path, What: fmt.Sprintf("line %d differs from what the packets produce: %s instead of %s", at, lineOf(there, at), lineOf(again, at))})
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (c *comparison) keys(there, again string) error {
 		return err
 	}
 	if c.keysAgree = maps.Equal(a, b); !c.keysAgree {
-		c.r.add(Difference{File: join.KeysPath, What: "its keys are not those that decrypt the packets"})
+		c.r.Add(Difference{File: join.KeysPath, What: "its keys are not those that decrypt the packets"})
 	}
 	return nil
 }
@@ -267,7 +267,7 @@ func (c *comparison) tables(ctx context.Context, differ map[string]bool) error {
 		m := made[name]
 		delete(made, name)
 		if m == nil {
-			c.r.add(Difference{Table: name, What: "the packets produce no such table, or bundle.json has it twice"})
+			c.r.Add(Difference{Table: name, What: "the packets produce no such table, or bundle.json has it twice"})
 			continue
 		}
 		folder := tablesPath + t.Name
@@ -283,7 +283,7 @@ func (c *comparison) tables(ctx context.Context, differ map[string]bool) error {
 	}
 	for _, t := range c.made.Tables {
 		if name := tableName(&t); made[name] != nil {
-			c.r.add(Difference{Table: name, What: "the packets produce it, but bundle.json lacks it"})
+			c.r.Add(Difference{Table: name, What: "the packets produce it, but bundle.json lacks it"})
 		}
 	}
 	return nil
@@ -315,10 +315,10 @@ func (c *comparison) parts(name, folder string) map[string][sha256.Size]byte {
 		if d.Row >= 0 {
 			x.Row = &d.Row
 		}
-		c.r.add(x)
+		c.r.Add(x)
 	}
 	if c.same && len(res.Differences) == 0 {
-		c.r.add(Difference{Table: name, What: "its rows match the packets, but its files are not those that release " + c.r.By +
+		c.r.Add(Difference{Table: name, What: "its rows match the packets, but its files are not those that release " + c.r.By +
 			" writes: their metadata can hide rows from readers"})
 	}
 	return res.Digests
@@ -328,10 +328,10 @@ func (c *comparison) parts(name, folder string) map[string][sha256.Size]byte {
 // digests of the columns in the files, if these had to be read.
 func (c *comparison) table(name string, t, m *bundle.Table, digests map[string][sha256.Size]byte) {
 	if t.Rows != m.Rows {
-		c.r.add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d rows, the packets produce %d", t.Rows, m.Rows)})
+		c.r.Add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d rows, the packets produce %d", t.Rows, m.Rows)})
 	}
 	if t.Parts != m.Parts {
-		c.r.add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d parts, the packets produce %d", t.Parts, m.Parts)})
+		c.r.Add(Difference{Table: name, What: fmt.Sprintf("bundle.json says %d parts, the packets produce %d", t.Parts, m.Parts)})
 	}
 	made, moved := map[string]bundle.Column{}, false
 	for _, col := range m.Columns {
@@ -343,23 +343,23 @@ func (c *comparison) table(name string, t, m *bundle.Table, digests map[string][
 		delete(made, col.Name)
 		switch {
 		case !ok:
-			c.r.add(Difference{Table: name, Column: col.Name, What: "bundle.json has it, but the packets produce no such column"})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: "bundle.json has it, but the packets produce no such column"})
 			continue
 		case again.Type != col.Type:
-			c.r.add(Difference{Table: name, Column: col.Name, What: fmt.Sprintf("bundle.json says %s, the packets produce %s", col.Type, again.Type)})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: fmt.Sprintf("bundle.json says %s, the packets produce %s", col.Type, again.Type)})
 		case again.SHA256 != col.SHA256:
-			c.r.add(Difference{Table: name, Column: col.Name, What: "the digest in bundle.json does not match the values from the packets"})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: "the digest in bundle.json does not match the values from the packets"})
 		case c.same && !moved && (i >= len(m.Columns) || m.Columns[i].Name != col.Name):
 			moved = true // and so are those after it
-			c.r.add(Difference{Table: name, Column: col.Name, What: "bundle.json has it in another place"})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: "bundle.json has it in another place"})
 		}
 		if sum, ok := digests[col.Name]; ok && sum != col.SHA256 {
-			c.r.add(Difference{Table: name, Column: col.Name, What: "the values in the files do not match the digest in bundle.json"})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: "the values in the files do not match the digest in bundle.json"})
 		}
 	}
 	for _, col := range m.Columns {
 		if _, left := made[col.Name]; left {
-			c.r.add(Difference{Table: name, Column: col.Name, What: "the packets produce it, but bundle.json lacks it"})
+			c.r.Add(Difference{Table: name, Column: col.Name, What: "the packets produce it, but bundle.json lacks it"})
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (c *comparison) manifest() error {
 	}
 	c.fields("", x, y)
 	if c.same && len(c.r.Differences)+int(c.r.More) == before {
-		c.r.add(Difference{File: jsonPath, What: "is not written as release " + c.r.By + " writes it: keys twice, in another order, or other blanks"})
+		c.r.Add(Difference{File: jsonPath, What: "is not written as release " + c.r.By + " writes it: keys twice, in another order, or other blanks"})
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (c *comparison) fields(at string, x, y any) {
 }
 
 func (c *comparison) field(at, what string) {
-	c.r.add(Difference{File: jsonPath, Field: at, What: what})
+	c.r.Add(Difference{File: jsonPath, Field: at, What: what})
 }
 
 // short renders a JSON value in at most one line.

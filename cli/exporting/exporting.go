@@ -1,12 +1,12 @@
-// Package exporting is what the commands share that run the exporter: the flags for keys, and the line of progress.
+// Package exporting is what commands that run the exporter share: the flags for keys, and the line of progress.
 package exporting
 
 import (
+	"filippo.io/age"
 	"github.com/spf13/pflag"
 
 	"github.com/pcapsule/pcapsule/cli/agekey"
 	"github.com/pcapsule/pcapsule/cli/console"
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
@@ -22,26 +22,23 @@ func (k *Keys) Register(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&k.Identities, "identity", nil, "age or SSH private key that decrypts keys encrypted with age; can be repeated")
 }
 
-// Apply reads the identities into o.
-func (k *Keys) Apply(o *exporter.Options) (err error) {
-	o.Keys = k.Files
-	o.Identities, err = agekey.Identities(k.Identities)
-	return err
+// Read returns the files, and the identities from theirs.
+func (k *Keys) Read() ([]string, []age.Identity, error) {
+	ids, err := agekey.Identities(k.Identities)
+	return k.Files, ids, err
 }
 
-// Progress returns a function that draws the progress of dissection.
-func Progress(bar *console.Progress) func(exporter.Progress) {
-	return func(p exporter.Progress) {
-		reading, total := p.Stage == "reading", p.TotalBytes
-		if !reading {
-			total = 0
-		}
-		bar.Draw(!reading, p.ReadBytes, total, func() string {
-			text := p.Stage + "  " + plural.Count(p.Packets, "packet", "packets")
-			if reading {
-				text += "  " + plural.Count(p.Calls, "call", "calls")
-			}
-			return text
-		})
+// Draw draws the progress of the exporter: the stage, the bytes read of all, and what was found in them.
+func Draw(bar *console.Progress, stage string, read, total, packets, calls int64) {
+	reading := stage == "reading"
+	if !reading {
+		total = 0
 	}
+	bar.Draw(!reading, read, total, func() string {
+		text := stage + "  " + plural.Count(packets, "packet", "packets")
+		if reading {
+			text += "  " + plural.Count(calls, "call", "calls")
+		}
+		return text
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/cli/console"
@@ -16,24 +17,26 @@ import (
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/derive"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/plural"
-	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
 
 // env is what the command needs of its program.
 type env struct {
 	*console.Streams
+	again    Again
 	verified func(path string) // called if a bundle verifies
 }
 
+// Again makes everything in a bundle again from its packets and compares it (exporter.Rederive). It draws progress on bar.
+type Again func(ctx context.Context, b *bundle.Bundle, keys []string, identities []age.Identity, bar *console.Progress) (*bundle.Rederived, error)
+
 // Command returns the command verify. It calls verified for a bundle that verifies.
-func Command(s *console.Streams, verified func(path string)) *cobra.Command {
-	e := &env{s, verified}
+func Command(s *console.Streams, again Again, verified func(path string)) *cobra.Command {
+	e := &env{s, again, verified}
 	var f flags
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
@@ -104,17 +107,17 @@ func (f *flags) rings() (o ring.VerifyOptions, err error) {
 type result struct {
 	OK bool `json:"ok"`
 	*bundle.Report
-	Verdicts  []seal.Verdict      `json:"verdicts"`
-	Programs  []seal.Program      `json:"programs"` // whose digests are stated
-	Rederived *exporter.Rederived `json:"rederived,omitempty"`
+	Verdicts  []seal.Verdict    `json:"verdicts"`
+	Programs  []seal.Program    `json:"programs"` // whose digests are stated
+	Rederived *bundle.Rederived `json:"rederived,omitempty"`
 
 	derived []seal.Verdict // on what a derived bundle was made from
 	rings   []seal.Verdict // on the rings that a bundle was made from
 }
 
 func (e *env) run(ctx context.Context, path string, f *flags) error {
-	o := exporter.Options{Release: version.Release}
-	if err := f.keys.Apply(&o); err != nil {
+	keys, identities, err := f.keys.Read()
+	if err != nil {
 		return err
 	}
 	trust, err := f.trust.Read()
@@ -125,7 +128,7 @@ func (e *env) run(ctx context.Context, path string, f *flags) error {
 	if err != nil {
 		return err
 	}
-	if len(o.Keys)+len(o.Identities) > 0 && !f.rederive {
+	if len(keys)+len(identities) > 0 && !f.rederive {
 		return exit.Usagef("--keys and --identity are for --rederive")
 	}
 	hashing := e.Progress()
@@ -147,7 +150,7 @@ func (e *env) run(ctx context.Context, path string, f *flags) error {
 		}
 	}
 	if b != nil && f.rederive {
-		if res.Rederived, err = e.rederive(ctx, b, o); err != nil {
+		if res.Rederived, err = e.rederive(ctx, b, keys, identities); err != nil {
 			return err
 		}
 		res.OK = res.Rederived.OK()
@@ -170,12 +173,11 @@ func (e *env) run(ctx context.Context, path string, f *flags) error {
 }
 
 // rederive makes everything from the packets again and compares it.
-func (e *env) rederive(ctx context.Context, b *bundle.Bundle, o exporter.Options) (*exporter.Rederived, error) {
+func (e *env) rederive(ctx context.Context, b *bundle.Bundle, keys []string, identities []age.Identity) (*bundle.Rederived, error) {
 	bar := e.Progress()
 	defer bar.Clear()
-	o.Progress = exporting.Progress(bar)
-	r, err := exporter.Rederive(ctx, b, o)
-	if errors.Is(err, exporter.ErrNeedsKeys) {
+	r, err := e.again(ctx, b, keys, identities, bar)
+	if errors.Is(err, bundle.ErrNeedsKeys) {
 		return nil, exit.With(err, exit.Verify, "no file was changed; to rebuild the tables give --keys FILE")
 	}
 	return r, err

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
 
@@ -21,7 +20,7 @@ func TestAnotherProgramIsNoTampering(t *testing.T) {
 		{"1.0.0", nil, "another build of release 1.0.0 made it"},
 		{"0.9.0", this, "release 0.9.0 made it and this is 1.0.0"},
 	} {
-		r := result{Report: &bundle.Report{}, Rederived: &exporter.Rederived{Release: tt.made, By: "1.0.0"}}
+		r := result{Report: &bundle.Report{}, Rederived: &bundle.Rederived{Release: tt.made, By: "1.0.0"}}
 		if tt.program != nil {
 			r.Custody = []bundle.Entry{{Details: map[string]string{"program_sha256": tt.program.String()}}}
 		}

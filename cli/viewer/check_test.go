@@ -1,19 +1,27 @@
 package viewer_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"filippo.io/age"
+	cdp "github.com/chromedp/cdproto/browser"
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/handover"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/internal/version"
@@ -205,5 +213,100 @@ func TestTabRefusesWhatIsTooLarge(t *testing.T) {
 	}
 	b.choose("files", neither)
 	b.until(`document.querySelector(".problem")?.innerText.startsWith("note.txt is neither a bundle")`)
+	b.quiet()
+}
+
+// TestTabOpensAPackage gives the viewer what the receiver of a handover has: the folder and a private key.
+func TestTabOpensAPackage(t *testing.T) {
+	b := open(t)
+	good := made(t, "../../samples/dns.pcap", nil)
+	ann := signed(t, good, 1)
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(key, []byte("# created: today\n"+id.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := bundle.Open(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "dns.handover")
+	if _, err := handover.Pack(t.Context(), opened, dir, handover.Options{To: "A. Auditor", Recipients: []age.Recipient{id.Recipient()}}); err != nil {
+		t.Fatal(err)
+	}
+	if headline, lines := b.check(dir, true, ann); headline != "It could not be checked" || !strings.Contains(lines, "is encrypted") {
+		t.Errorf("without the key: %s\n%s", headline, lines)
+	}
+	headline, lines := b.check(dir, true, ann, key)
+	_, program := b.program(good, true, ann)
+	// The program that takes the bundle out of the package adds a line to its custody log, so its lines differ there.
+	for line := range strings.Lines(program) {
+		if line = strings.TrimSpace(line); !strings.Contains(line, "custody") && !strings.Contains(lines, line) {
+			t.Errorf("the tab does not say %q", line)
+		}
+	}
+	if headline != "Verified" || !strings.Contains(lines, "in words") || !strings.Contains(lines, "cover") {
+		t.Errorf("%s\n%s", headline, lines)
+	}
+	cover := filepath.Join(dir, "cover.html")
+	text, err := os.ReadFile(cover)
+	if err == nil {
+		err = os.WriteFile(cover, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if headline, lines := b.check(dir, true, ann, key); headline != "Not verified" {
+		t.Errorf("with a changed cover sheet: %s\n%s", headline, lines)
+	}
+	b.quiet()
+}
+
+// TestTabMakesTheSameBundle makes a bundle of captures in the tab: the same bytes as the program's.
+func TestTabMakesTheSameBundle(t *testing.T) {
+	b := open(t)
+	sample := "../../samples/dns.pcap"
+	path, err := filepath.Abs(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if headline, lines := b.check(path, true); headline != "The bundle is made" || !strings.Contains(lines, "calls") {
+		t.Fatalf("%s\n%s", headline, lines)
+	}
+	saved := t.TempDir()
+	b.do(cdp.SetDownloadBehavior(cdp.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(saved))
+	b.text(`document.getElementById("save").click(), ""`)
+	got := filepath.Join(saved, "dns.pcapsule.zip")
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if _, err = os.Stat(got); err == nil {
+			break
+		}
+	}
+	z, err := zip.OpenReader(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	want := os.DirFS(made(t, sample, nil))
+	for _, f := range z.File {
+		_, rel, _ := strings.Cut(f.Name, "/")
+		if !strings.HasPrefix(rel, "data/") {
+			continue
+		}
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file, err := fs.ReadFile(want, rel); err != nil || !bytes.Equal(file, text) {
+			t.Errorf("%s differs from what the program writes: %v", rel, err)
+		}
+	}
 	b.quiet()
 }

@@ -209,7 +209,7 @@ func (b *tab) choose(id string, files ...string) {
 func (b *tab) check(path string, rederive bool, keys ...string) (headline, lines string) {
 	b.t.Helper()
 	b.text(`document.getElementById("forget").click(), ""`)
-	b.until(`!document.querySelector("main").innerText.includes("Key: ")`)
+	b.until(`!document.querySelector("main").innerText.includes("Key")`)
 	if len(keys) > 0 {
 		b.choose("files", keys...)
 		b.until(fmt.Sprintf(`document.querySelectorAll("main li").length === %d`, len(keys)))
@@ -219,7 +219,7 @@ func (b *tab) check(path string, rederive bool, keys ...string) (headline, lines
 	} else {
 		b.choose("files", path)
 	}
-	b.until(fmt.Sprintf(`document.querySelector("main").innerText.includes("Bundle: " + %q)`, filepath.Base(path)))
+	b.until(fmt.Sprintf(`document.querySelector(".drop").innerText.includes(": " + %q)`, filepath.Base(path)))
 	b.text(fmt.Sprintf(`(document.getElementById("rederive").checked !== %t && document.getElementById("rederive").click(), "")`, rederive))
 	b.until(fmt.Sprintf(`document.getElementById("rederive").checked === %t && !document.getElementById("check").disabled`, rederive))
 	b.text(`document.getElementById("check").click(), ""`)

@@ -11,24 +11,50 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/pcapsule/pcapsule/cli/console"
+	"github.com/pcapsule/pcapsule/cli/custody"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/exporting"
 	"github.com/pcapsule/pcapsule/cli/verify"
+	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/handover"
+	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/version"
+	"github.com/pcapsule/pcapsule/internal/whole"
+	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
-// Main runs a command and returns its exit code.
+// Main runs a command, or several with "then" between them, and returns its exit code.
 func Main(args []string, out, errOut io.Writer) int {
 	s := &console.Streams{Out: &console.Sink{W: out}, Err: &console.Sink{W: errOut}}
 	s.Meter = meter(os.Getenv("PCAPSULE_PROGRESS"))
+	for rest := args; ; {
+		next := slices.Index(rest, then)
+		if next < 0 {
+			return run(s, rest)
+		}
+		if code := run(s, rest[:next]); code != exit.Done {
+			return code
+		}
+		rest = rest[next+1:]
+	}
+}
+
+// then is between two commands, of which the second runs if the first succeeds: both need the same files, and a tab keeps
+// none from one run to the next.
+const then = "then"
+
+func run(s *console.Streams, args []string) int {
 	root := &cobra.Command{Use: "pcapsule-viewer", Short: "Check bundles in a browser", SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(verify.Command(s, func(string) {}), words(s))
+	root.AddCommand(verify.Command(s, rederive, func(string) {}), custody.Receive(s), bundled(s), words(s))
 	root.SetArgs(args)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
@@ -59,6 +85,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "ask for the original", exit.Damaged
 	case errors.Is(err, bundle.ErrNotBundle):
 		return text, "choose the folder of a bundle, or its ZIP", exit.NotBundle
+	case errors.Is(err, exporter.ErrNoInput), errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):
+		return text, "choose pcap or pcapng files, also packed with gzip or zstd", exit.NotCapture
 	case exit.IsDisk(err):
 		return text, "this tab has no more memory for files; check the bundle with pcapsule verify", exit.Disk
 	}
@@ -93,4 +121,53 @@ func words(s *console.Streams) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// bundled returns the command bundle, which makes a bundle of captures and packs it, so that the page can save one file.
+func bundled(s *console.Streams) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "bundle CAPTURE... -o NAME.pcapsule", Short: "Make a bundle of captures, and its ZIP: NAME.pcapsule.zip", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			bar := s.Progress()
+			m, err := exporter.Run(c.Context(), args, output, exporter.Options{Release: version.Release, Progress: drawn(bar)})
+			bar.Clear()
+			if err != nil {
+				return err
+			}
+			for _, w := range m.Warnings {
+				s.Warn("%s", w)
+			}
+			var calls int64
+			for _, n := range m.Calls {
+				calls += n
+			}
+			fmt.Fprintf(s.Out, "%s, %s, %s\n", plural.Count(m.Accounts.Packets, "packet", "packets"), console.ByteSize(m.Accounts.Bytes), plural.Count(calls, "call", "calls"))
+			return pack(c.Context(), output)
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "bundle to make")
+	return c
+}
+
+// pack writes the ZIP of a bundle beside it.
+func pack(ctx context.Context, path string) error {
+	b, err := bundle.Open(path)
+	if err != nil {
+		return err
+	}
+	return whole.Create(path+".zip", 0o600, func(w io.Writer) error {
+		_, err := b.Pack(ctx, w, nil)
+		return err
+	})
+}
+
+// drawn returns a function that draws the progress of dissection.
+func drawn(bar *console.Progress) func(exporter.Progress) {
+	return func(p exporter.Progress) { exporting.Draw(bar, p.Stage, p.ReadBytes, p.TotalBytes, p.Packets, p.Calls) }
+}
+
+// rederive makes a bundle again for verify.
+func rederive(ctx context.Context, b *bundle.Bundle, keys []string, identities []age.Identity, bar *console.Progress) (*bundle.Rederived, error) {
+	return exporter.Rederive(ctx, b, exporter.Options{Release: version.Release, Keys: keys, Identities: identities, Progress: drawn(bar)})
 }

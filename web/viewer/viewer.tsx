@@ -2,7 +2,7 @@
 import "./closed"; // before everything else
 import { h, render, type ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { collect, dropped, type Dropped, type Found } from "./dropped";
+import { collect, dropped, type Dropped, type Found, type Item } from "./dropped";
 import { Program, type Ended, type Progress } from "./program";
 
 /** largest is how many bytes one check may have: a tab has 4 GB at most, and what is checked is made again in it. */
@@ -11,17 +11,38 @@ export const largest = 500_000_000;
 type State =
 	| { at: "loading" | "ready" }
 	| { at: "running"; progress?: Progress }
-	| { at: "done"; ended: Ended; words: string }
+	| { at: "done"; item: Item; ended: Ended; words: string }
 	| { at: "failed"; problem: string };
 
-const headline = (code: number): string => (code === 0 ? "Verified" : code === 8 ? "Not verified" : "It could not be checked");
+const nothing: Found = { keys: [], identities: [] };
+
+const headline = (kind: Item["kind"], code: number): string =>
+	kind === "captures" ? (code === 0 ? "The bundle is made" : "No bundle was made") : code === 0 ? "Verified" : code === 8 ? "Not verified" : "It could not be checked";
+
+const titles = { bundle: "Bundle", package: "Handover package", captures: "Captures" };
+
+/** made is where the program puts the bundle that it makes of captures or takes out of a package. */
+const made = "/out/bundle.pcapsule";
+
+/** commandOf returns the arguments for an item, and the command of the program that does the same. */
+function commandOf(item: Item, rederive: boolean, keys: Dropped[], identities: Dropped[]): { args: string[]; same: string } {
+	const signers = keys.flatMap((k) => ["--signer", k.path]), again = rederive ? ["--rederive"] : [];
+	switch (item.kind) {
+		case "bundle":
+			return { args: ["verify", item.name, ...again, ...signers], same: `pcapsule verify ${item.name}${rederive ? " --rederive" : ""}` };
+		case "package":
+			return { args: ["receive", item.name, "-o", made, ...identities.flatMap((k) => ["--identity", k.path]), ...signers, "then", "verify", made, ...again, ...signers], same: `pcapsule receive ${item.name}` };
+		case "captures":
+			return { args: ["bundle", ...item.files.map((f) => f.path), "-o", made], same: `pcapsule bundle ${item.name}` };
+	}
+}
 
 /** lineClass is how a line of the result looks. */
 const lineClass = (line: string): string => (line.startsWith("no ") || line.startsWith("error: ") ? "no" : line.startsWith("not checked") ? "quiet" : "");
 
-function save(name: string, text: string): void {
+function save(name: string, content: string | Uint8Array): void {
 	const a = document.createElement("a");
-	a.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+	a.href = URL.createObjectURL(new Blob([content as BlobPart], { type: typeof content === "string" ? "text/plain;charset=utf-8" : "application/zip" }));
 	a.download = name;
 	a.click();
 	URL.revokeObjectURL(a.href);
@@ -29,7 +50,7 @@ function save(name: string, text: string): void {
 
 function Viewer() {
 	const [state, setState] = useState<State>({ at: "loading" });
-	const [found, setFound] = useState<Found>({ keys: [] });
+	const [found, setFound] = useState<Found>(nothing);
 	const [pasted, setPasted] = useState("");
 	const [rederive, setRederive] = useState(true);
 	const [over, setOver] = useState(false);
@@ -51,21 +72,22 @@ function Viewer() {
 		}
 	};
 	const check = async () => {
-		const p = program.current, b = found.bundle;
-		if (!p || !b) return;
-		const size = b.files.reduce((n, f) => n + f.blob.size, 0);
+		const p = program.current, item = found.item;
+		if (!p || !item) return;
+		const placed = (folder: string, list: Dropped[]) => list.map((k, i) => ({ path: `/${folder}/${i}/${k.path}`, blob: k.blob }));
+		const keys = placed("keys", [...found.keys, ...(pasted.trim() ? [{ path: "pasted", blob: new Blob([pasted]) }] : [])]), identities = placed("identities", found.identities);
+		const command = commandOf(item, rederive, keys, identities), size = item.files.reduce((n, f) => n + f.blob.size, 0);
 		if (size > largest) {
-			setState({ at: "failed", problem: `${b.name} has ${size} bytes, more than the ${largest} that a tab can check. Use the program: pcapsule verify ${b.name}${rederive ? " --rederive" : ""}` });
+			setState({ at: "failed", problem: `${item.name} has ${size} bytes, more than the ${largest} that a tab can work on. Use the program: ${command.same}` });
 			return;
 		}
-		const keys = [...found.keys, ...(pasted.trim() ? [{ path: "pasted", blob: new Blob([pasted]) }] : [])].map((k, i) => ({ path: `/keys/${i}/${k.path}`, blob: k.blob }));
 		setState({ at: "running" });
 		try {
-			const args = ["verify", b.name, ...(rederive ? ["--rederive"] : []), ...keys.flatMap((k) => ["--signer", k.path])];
-			const ended = await p.run({ args, files: [...b.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...keys] }, (progress) => setState({ at: "running", progress }));
+			const files = [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...keys, ...identities];
+			const ended = await p.run({ args: command.args, files, keep: item.kind === "captures" ? [made + ".zip"] : [] }, (progress) => setState({ at: "running", progress }));
 			const digest = /^tagmanifest sha256 ([0-9a-f]{64})$/m.exec(ended.out)?.[1];
 			const words = digest ? (await p.run({ args: ["words", digest], files: [] }, () => undefined)).out.trim() : "";
-			setState({ at: "done", ended, words });
+			setState({ at: "done", item, ended, words });
 		} catch (err) {
 			setState({ at: "failed", problem: err instanceof Error ? err.message : String(err) });
 		}
@@ -82,12 +104,12 @@ function Viewer() {
 			<div class={over ? "drop over" : "drop"}
 				onDragOver={(e) => { e.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)}
 				onDrop={(e) => { e.preventDefault(); setOver(false); if (e.dataTransfer) void add(dropped(e.dataTransfer)); }}>
-				<p>Drop a bundle here, its folder or its ZIP, and the public keys of those who must have signed it.</p>
+				<p>Drop a bundle here, its folder or its ZIP, and the public keys of those who must have signed it. A handover package needs the key that opens it; of captures a bundle is made.</p>
 				<Choose id="files" multiple onFiles={add}>Choose files…</Choose>
 				<Choose id="folder" folder onFiles={add}>Choose a folder…</Choose>
-				{found.bundle && <p>Bundle: <b>{found.bundle.name}</b></p>}
-				<button type="button" id="forget" onClick={() => { setFound({ keys: [] }); setPasted(""); setState({ at: "ready" }); }}>Forget all</button>
-				{found.keys.length > 0 && <ul>{found.keys.map((k) => <li>Key: {k.path}</li>)}</ul>}
+				{found.item && <p>{titles[found.item.kind]}: <b>{found.item.name}</b>{found.item.kind === "captures" && found.item.files.length > 1 ? ` and ${found.item.files.length - 1} more` : ""}</p>}
+				<button type="button" id="forget" onClick={() => { setFound(nothing); setPasted(""); setState({ at: "ready" }); }}>Forget all</button>
+				{found.keys.length + found.identities.length > 0 && <ul>{found.keys.map((k) => <li>Key: {k.path}</li>)}{found.identities.map((k) => <li>Key that opens a package: {k.path}</li>)}</ul>}
 			</div>
 			<details>
 				<summary>Options</summary>
@@ -97,9 +119,9 @@ function Viewer() {
 			</details>
 			<p>
 				{state.at === "running" ? <button type="button" id="cancel" onClick={cancel}>Cancel</button>
-					: <button type="button" id="check" disabled={busy || !found.bundle} onClick={() => void check()}>Check</button>}
+					: <button type="button" id="check" disabled={busy || !found.item} onClick={() => void check()}>{found.item?.kind === "captures" ? "Make a bundle" : "Check"}</button>}
 			</p>
-			<Result state={state} name={found.bundle?.name ?? ""} />
+			<Result state={state} />
 		</main>
 	);
 }
@@ -120,7 +142,7 @@ function Choose(p: { id: string; folder?: boolean; multiple?: boolean; onFiles: 
 	);
 }
 
-function Result({ state, name }: { state: State; name: string }) {
+function Result({ state }: { state: State }) {
 	switch (state.at) {
 		case "loading":
 			return <p role="status">Loading the program…</p>;
@@ -133,14 +155,14 @@ function Result({ state, name }: { state: State; name: string }) {
 			return <div role="status"><p>{p?.text ?? "Starting…"}</p>{p && p.total > 0 ? <progress max={p.total} value={p.done} /> : <progress />}</div>;
 		}
 		case "done": {
-			const { ended, words } = state, verdict = headline(ended.code);
-			const report = `${verdict}: ${name}\n\n${ended.out}${ended.err}${words && `in words ${words}\n`}`;
+			const { item, ended, words } = state, verdict = headline(item.kind, ended.code), zip = ended.files[made + ".zip"];
+			const report = `${verdict}: ${item.name}\n\n${ended.out}${ended.err}${words && `in words ${words}\n`}`;
 			return (
 				<section aria-label="Result">
 					<p class={ended.code === 0 ? "verdict" : "verdict bad"} role="status">{verdict}</p>
 					<div class="lines" id="lines">{(ended.out + ended.err).trimEnd().split("\n").map((l) => <div class={lineClass(l)}>{l}</div>)}</div>
 					{words && <p>The fingerprint in words, to compare with the cover sheet: <span class="words" id="words">{words}</span></p>}
-					<p><button type="button" onClick={() => save(name + ".check.txt", report)}>Save this report</button><button type="button" onClick={() => print()}>Print</button></p>
+					<p>{zip && <button type="button" id="save" onClick={() => save(item.name.replace(/(\.pcap(ng)?)?(\.gz|\.zst)?$/, ".pcapsule.zip"), zip)}>Save the bundle</button>}<button type="button" onClick={() => save(item.name + ".check.txt", report)}>Save this report</button><button type="button" onClick={() => print()}>Print</button></p>
 				</section>
 			);
 		}
