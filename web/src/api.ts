@@ -355,6 +355,7 @@ export type Completions = {
 
 // POST /mcp/tools/run_sql
 export type Sql = {
+  answer: string;
   citations?: Array<string> | null;
   columns: Array<{
     absent?: boolean;
@@ -764,6 +765,10 @@ export type Failures = {
   }> | null;
   truncated?: boolean;
   trust?: string;
+  unanswered?: Array<{
+    calls: number;
+    delivery: string;
+  }> | null;
   unanswered_datagrams?: number;
   verified: boolean;
 };
