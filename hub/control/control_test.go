@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,12 @@ func TestSnapshotOfTwoNodes(t *testing.T) {
 	if s.Status.Collected != "2/2" || s.Status.Packets == 0 || s.Status.Nodes[0].Packets != s.Status.Packets/2 || s.Status.CompletedAt == nil {
 		t.Errorf("%+v", s.Status)
 	}
+	eventually(t, "no event says that the snapshot is ready", func() bool {
+		return slices.ContainsFunc(c.api.Actions(), func(a clienttesting.Action) bool {
+			x, ok := a.(clienttesting.CreateAction)
+			return ok && a.Matches("create", "events") && fmt.Sprint(x.GetObject().(*unstructured.Unstructured).Object["reason"]) == "Bundled"
+		})
+	})
 	eventually(t, "the snapshot is not counted as ready", func() bool { return maps.Equal(c.hub.Phases(), map[string]int{resource.Ready: 1}) })
 	for _, n := range []string{"a", "b"} {
 		if rep, err := ring.Verify(filepath.Join(c.dir, "uid-x", "bundles", n+".pcapsule"), ring.VerifyOptions{}); err != nil || !rep.OK() {
@@ -67,7 +74,7 @@ func TestSpecIsKept(t *testing.T) {
 	c.start()
 	c.await("x", func(s *resource.Snapshot) bool { return len(s.Finalizers) == 1 })
 	for _, a := range c.api.Actions() {
-		if x, ok := a.(clienttesting.UpdateAction); ok && x.GetSubresource() == "" {
+		if x, ok := a.(clienttesting.UpdateAction); ok && a.GetResource() == resource.Snapshots && x.GetSubresource() == "" {
 			if got := fmt.Sprint(x.GetObject().(*unstructured.Unstructured).Object["spec"]); got != want {
 				t.Errorf("the hub wrote the spec %s, want %s", got, want)
 			}

@@ -75,6 +75,7 @@ func (c *Controller) tryUpdate(ctx context.Context, s *resource.Snapshot, change
 		if _, err = c.objects(s).UpdateStatus(ctx, u, v1.UpdateOptions{}); err != nil {
 			return err
 		}
+		served.Announce(ctx, c.o.Client, u, before.Status.Conditions)
 	}
 	s.Status = now.Status
 	return nil

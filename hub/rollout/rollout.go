@@ -175,8 +175,11 @@ func (o *Options) update(ctx context.Context, u *unstructured.Unstructured, answ
 	if err := json.Unmarshal(text, &status); err != nil {
 		return false, err
 	}
+	before := served.Conditions(u)
 	u.Object["status"] = status
-	_, err = o.Client.Resource(Resource).Namespace(u.GetNamespace()).UpdateStatus(ctx, u, v1.UpdateOptions{})
+	if _, err = o.Client.Resource(Resource).Namespace(u.GetNamespace()).UpdateStatus(ctx, u, v1.UpdateOptions{}); err == nil {
+		served.Announce(ctx, o.Client, u, before)
+	}
 	return done, err
 }
 

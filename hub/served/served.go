@@ -1,5 +1,5 @@
 // Package served has what the hub does for all its resources: it lists them, creates a snapshot once, and writes a
-// status if it has changed.
+// status if it has changed, with an event for each condition that did.
 package served
 
 import (
@@ -58,10 +58,14 @@ func Status(ctx context.Context, client dynamic.Interface, kind schema.GroupVers
 	if err := json.Unmarshal(text, &status); err != nil {
 		return err
 	}
+	old := Conditions(u)
 	u.Object["status"] = status
 	_, err = client.Resource(kind).Namespace(u.GetNamespace()).UpdateStatus(ctx, u, v1.UpdateOptions{})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil
+	}
+	if err == nil {
+		Announce(ctx, client, u, old)
 	}
 	return err
 }
