@@ -234,7 +234,7 @@ func TestTabOpensAPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "dns.handover")
-	if _, err := handover.Pack(t.Context(), opened, dir, handover.Options{To: "A. Auditor", Recipients: []age.Recipient{id.Recipient()}}); err != nil {
+	if _, err := handover.Pack(t.Context(), opened, dir, handover.Options{To: []age.Recipient{id.Recipient()}}); err != nil {
 		t.Fatal(err)
 	}
 	if headline, lines := b.check(dir, true, ann); headline != "It could not be checked" || !strings.Contains(lines, "is encrypted") {

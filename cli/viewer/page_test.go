@@ -25,6 +25,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtIn = dir
 	program := filepath.Join(dir, "viewer.wasm")
 	c := exec.Command("go", "build", "-ldflags", "-s -w", "-o", program, "github.com/pcapsule/pcapsule/cmd/pcapsule-viewer")
 	c.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
@@ -51,10 +52,13 @@ var built = sync.OnceValues(func() (string, error) {
 	return path, os.WriteFile(path, page, 0o600)
 })
 
+// builtIn is the folder of the viewer, if a test needed it.
+var builtIn string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := built(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if builtIn != "" {
+		os.RemoveAll(builtIn)
 	}
 	os.Exit(code)
 }
@@ -114,12 +118,13 @@ func browse(t *testing.T) *tab {
 	// The frame stays in the process of the page, so that one connection sees both.
 	o = append(o, chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-features", "IsolateSandboxedIframes,site-per-process,Translate,BlinkGenPropertyTrees"), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), o...)
+	// t.Context ends before the browser can be closed, and then its processes stay.
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 40*time.Minute)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, o...)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	ctx, _ = chromedp.NewContext(ctx)
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx) })
 	b := &tab{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, b.hear)
 	return b
