@@ -116,7 +116,7 @@ func TestListsSayHowMany(t *testing.T) {
 			for k, v := range c.args {
 				args[k] = v
 			}
-			if list, text = fields(c.tool, args); list == nil || len(list) < 2 || list[1].Name != "answer" {
+			if list, text = fields(c.tool, args); len(list) < 2 || list[1].Name != "answer" {
 				t.Fatalf("%s %s begins with %.300s", sample, c.tool, text)
 			}
 			return list, text

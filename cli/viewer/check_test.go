@@ -118,7 +118,7 @@ func tamperings(t *testing.T, path string) (list []tampering) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"data/extra.txt", "extra", "custody/<img src=x onerror=throw>.json", "data/tables/calls/‮txt.exe", "data/packets/import/" + strings.Repeat("n", 200)} {
+	for _, name := range []string{"data/extra.txt", "extra", "custody/<img src=x onerror=throw>.json", "data/tables/calls/\u202etxt.exe", "data/packets/import/" + strings.Repeat("n", 200)} {
 		list = append(list, tampering{"with " + name, func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 				t.Fatal(err)

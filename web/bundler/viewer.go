@@ -34,7 +34,8 @@ func Viewer(root string, program, runner []byte) ([]byte, error) {
 		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs")},
 		TsconfigRaw: `{"compilerOptions": {"strict": true}}`,
 	})
-	for _, e := range r.Errors {
+	if len(r.Errors) > 0 {
+		e := r.Errors[0]
 		if e.Location != nil {
 			return nil, fmt.Errorf("building the viewer: %s:%d: %s", e.Location.File, e.Location.Line, e.Text)
 		}
