@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -174,8 +175,8 @@ func (c *checking) holds(s string) bool {
 	hit := false
 	b := unsafe.Slice(unsafe.StringData(s), len(s))
 	c.s.search.find(b, func(int, *needle) { hit = true })
-	if !hit && len(s) >= leastEncoded {
-		c.encoded(b, func(_, _ int, _ int32) { hit = true })
+	if !hit && len(s) >= encoded.LeastRun {
+		c.encoded(b, func(encoded.Found) { hit = true })
 	}
 	if c.s.search.names != nil && !hit {
 		addressesIn(s, func(_, _ int, a netip.Addr) { hit = hit || c.s.search.names.known[a] })
@@ -184,13 +185,13 @@ func (c *checking) holds(s string) bool {
 }
 
 // encoded searches a text for values in encodings.
-func (x *redaction) encoded(b []byte, hit func(from, to int, rule int32)) {
-	d, _ := x.deeps.Get().(*deep)
-	if d == nil {
-		d = &deep{search: x.s.search}
+func (x *redaction) encoded(b []byte, hit func(encoded.Found)) {
+	f, _ := x.finders.Get().(*encoded.Finder)
+	if f == nil {
+		f = &encoded.Finder{Values: x.s.search}
 	}
-	d.inside(b, hit)
-	x.deeps.Put(d)
+	f.Find(b, hit)
+	x.finders.Put(f)
 }
 
 // learn makes the encodings of values in a row values of their own, so that the next attempt finds them however the row
@@ -198,13 +199,13 @@ func (x *redaction) encoded(b []byte, hit func(from, to int, rule int32)) {
 func (c *checking) learn(r *row) (again []found) {
 	for _, v := range r.values {
 		eachText(v, func(s string) {
-			if len(s) < leastEncoded {
+			if len(s) < encoded.LeastRun {
 				return
 			}
 			b := unsafe.Slice(unsafe.StringData(s), len(s))
-			c.encoded(b, func(from, to int, rule int32) {
-				if to-from <= maxLearnt {
-					again = append(again, found{rule: c.s.rules[rule], value: strings.Clone(s[from:to]), whole: strings.Clone(s[:min(len(s), maxLearnt)])})
+			c.encoded(b, func(e encoded.Found) {
+				if e.To-e.From <= maxLearnt {
+					again = append(again, found{rule: c.s.rules[e.Rule], value: strings.Clone(s[e.From:e.To]), whole: strings.Clone(s[:min(len(s), maxLearnt)])})
 				}
 			})
 		})

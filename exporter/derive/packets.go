@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -80,7 +81,7 @@ type worker struct {
 	copies  map[way]*copied
 	changes []change
 	joint   []byte
-	deep    deep
+	deep    encoded.Finder
 	touched map[int64]bool // packets that are searched for encodings; nil is all
 	texts   int            // bytes of the streams that are searched for encodings
 }
@@ -181,7 +182,7 @@ func written(b []byte) bool {
 			return true
 		}
 		if i >= 2 && b[i-1] == 0 && (b[i-2] != 0 || i >= 4 && b[i-3] == 0 && b[i-4] != 0) {
-			if wide++; wide >= leastWide-1 {
+			if wide++; wide >= encoded.LeastWide-1 {
 				return true
 			}
 		}
@@ -197,7 +198,7 @@ func (w *worker) fragments(x *item) {
 	rule, hit := int32(0), false
 	w.search.find(x.payload, func(_ int, n *needle) { rule, hit = n.rule, true })
 	if w.touched == nil || slices.ContainsFunc(x.parts, func(p held) bool { return w.touched[p.index] }) {
-		w.deep.inside(x.payload, func(_, _ int, r int32) { rule, hit = r, true })
+		w.deep.Find(x.payload, func(e encoded.Found) { rule, hit = e.Rule, true })
 	}
 	if hit {
 		for _, p := range x.parts {
@@ -251,8 +252,8 @@ func (w *worker) whole(b []byte, index int64, at int32) {
 	if w.touched != nil && !w.touched[index] {
 		return
 	}
-	w.deep.inside(b, func(from, to int, rule int32) {
-		w.apply(span{seq: uint32(from), with: strings.Repeat(string(fill), to-from), rule: rule, coded: true}, index, at, 0, uint32(len(b)))
+	w.deep.Find(b, func(e encoded.Found) {
+		w.apply(span{seq: uint32(e.From), with: strings.Repeat(string(fill), e.To-e.From), rule: e.Rule, coded: true}, index, at, 0, uint32(len(b)))
 	})
 }
 
@@ -378,10 +379,10 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 	workers := make([]*worker, n)
 	for i := range workers {
 		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}, copies: map[way]*copied{}}
-		workers[i].deep.search, workers[i].touched = search, touched
+		workers[i].deep.Values, workers[i].touched = search, touched
 		if raw != nil {
 			workers[i].raw = raw()
-			workers[i].deep.raw = workers[i].raw
+			workers[i].deep.Raw = workers[i].raw
 		}
 	}
 	var batches [2]pcapng.Batch

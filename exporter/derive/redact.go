@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
@@ -109,8 +110,8 @@ type redaction struct {
 	mu       sync.Mutex
 	pending  []found // of these
 
-	again *again // of this round
-	deeps sync.Pool
+	again   *again    // of this round
+	finders sync.Pool // of *encoded.Finder
 
 	changed []map[int64]bool // packets of each file that were changed: the others were searched already
 }
@@ -321,7 +322,7 @@ func wanted[V any](want map[int64]bool, of map[int64]V) {
 // holds reports whether bytes that are no text have a value.
 func (x *redaction) holds(data []byte) bool {
 	hit := false
-	w := worker{search: x.s.search, deep: deep{search: x.s.search}}
+	w := worker{search: x.s.search, deep: encoded.Finder{Values: x.s.search}}
 	w.packet(&item{bit: bit{payload: data}})
 	search := x.r.Policy.Search(func(_, value, _ string, _ bool) { hit = hit || !isBlank(value) })
 	if written(data) {
@@ -333,7 +334,7 @@ func (x *redaction) holds(data []byte) bool {
 // text replaces values in the text of a side input or of a block, whose length stays.
 func (x *redaction) text(data []byte) []byte {
 	out := append([]byte(nil), data...)
-	w := worker{search: x.s.search, deep: deep{search: x.s.search}}
+	w := worker{search: x.s.search, deep: encoded.Finder{Values: x.s.search}}
 	t := &target{blank: -1}
 	search := x.r.Policy.Search(func(rule, value, _ string, _ bool) {
 		if !isBlank(value) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
 
 // Limits of values.
@@ -130,7 +132,7 @@ func (s *searcher) add(value, whole string, rule int32) bool {
 		return false
 	}
 	s.values[value], s.lines[value+"\x00"+whole] = true, true
-	if plain := spelt(value); plain != value && everywhere(plain) {
+	if plain := encoded.Unescape(value); plain != value && everywhere(plain) {
 		s.add(plain, "", rule)
 	}
 	if len(whole) > 4*piece {
@@ -196,29 +198,53 @@ func (s *searcher) find(b []byte, hit func(at int, n *needle)) {
 	if len(s.needles) == 0 {
 		return
 	}
-	inside := s.inside
-	for i := stride - 1; i+4 <= len(b); i += stride {
-		if inside.may(uint64(binary.LittleEndian.Uint32(b[i:]))) {
-			s.findAt(b, i-stride+1, min(i+1, len(b)-7), hit)
+	for from := 0; ; {
+		at, n := s.next(b, from)
+		if n == nil {
+			return
 		}
+		hit(at, n)
+		from = at + 1
 	}
 }
 
-// findAt is find for needles that begin in b[from:to].
-func (s *searcher) findAt(b []byte, from, to int, hit func(at int, n *needle)) {
-	for i := from; i < to; i++ {
-		head := binary.LittleEndian.Uint64(b[i:])
-		if !s.first.may(head) {
+// next is the first place in b, from a place on, where a needle begins, and the longest that is there; nil if there
+// is none.
+func (s *searcher) next(b []byte, from int) (at int, found *needle) {
+	inside := s.inside
+	for i := from + stride - 1; i+4 <= len(b); i += stride {
+		if !inside.may(uint64(binary.LittleEndian.Uint32(b[i:]))) {
 			continue
 		}
-		s.at(s.heads[head], b[i:], 0, func(n *needle) bool {
-			found := !n.alone || alone(b, i, i+len(n.text))
-			if found {
-				hit(i, n)
+		for k := i - stride + 1; k < min(i+1, len(b)-7); k++ {
+			head := binary.LittleEndian.Uint64(b[k:])
+			if !s.first.may(head) {
+				continue
 			}
-			return !found
-		})
+			s.at(s.heads[head], b[k:], 0, func(n *needle) bool {
+				if !n.alone || alone(b, k, k+len(n.text)) {
+					found = n
+				}
+				return found == nil
+			})
+			if found != nil {
+				return k, found
+			}
+		}
 	}
+	return len(b), nil
+}
+
+// None implements encoded.Values.
+func (s *searcher) None() bool { return len(s.needles) == 0 }
+
+// Next implements encoded.Values.
+func (s *searcher) Next(b []byte, from int) (f encoded.Found, next int, ok bool) {
+	at, n := s.next(b, from)
+	if n == nil {
+		return f, at, false
+	}
+	return encoded.Found{From: max(0, at-n.pre), To: min(len(b), at+len(n.text)+n.post), Rule: n.rule}, at + 1, true
 }
 
 // at calls each for the needles of a bucket that b begins with and that are longer than least, longest

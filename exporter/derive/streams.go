@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
 
 // Limits of one direction of a conversation.
@@ -202,18 +203,16 @@ func (w *worker) grow(s *stream, b bit) {
 
 // look searches the last bytes of a stream for values in encodings. At the end of a stretch all of it is forgotten.
 func (w *worker) look(s *stream, end bool) {
-	w.deep.open = -1
+	open := -1
 	if len(s.text) > s.known && (w.touched == nil || slices.ContainsFunc(s.recent, func(h held) bool { return w.touched[h.index] })) {
 		base := s.next - uint32(len(s.text))
-		w.deep.inside(s.text, func(from, to int, rule int32) {
-			w.put(s, nil, base+uint32(from), &needle{form{text: string(s.text[from:to]), with: strings.Repeat(string(fill), to-from), masked: true}, rule})
+		open = w.deep.Find(s.text, func(e encoded.Found) {
+			w.put(s, nil, base+uint32(e.From), &needle{form{text: string(s.text[e.From:e.To]), with: strings.Repeat(string(fill), e.To-e.From), masked: true}, e.Rule})
 		})
 	}
 	keep := min(overlap, len(s.text))
-	if open := w.deep.open; open >= 0 && len(s.text) < maxOpen {
+	if open >= 0 && len(s.text) < maxOpen {
 		keep = max(keep, len(s.text)-open)
-	} else if open >= 0 {
-		w.deep.missed++
 	}
 	if end {
 		keep = 0

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
@@ -136,7 +137,7 @@ func (w *traceWork) replacement(b *dissect.Body, size int, whole bool) string {
 
 // masked is a body without its secrets.
 func (w *traceWork) masked(b *dissect.Body) []byte {
-	x := worker{search: w.s.search, deep: deep{search: w.s.search}}
+	x := worker{search: w.s.search, deep: encoded.Finder{Values: w.s.search}}
 	data := append([]byte(nil), b.Bytes()...)
 	t := &target{blank: -1}
 	for v, rule := range w.s.bodies[b.Hash] {

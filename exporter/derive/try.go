@@ -1,5 +1,7 @@
 package derive
 
+import "github.com/pcapsule/pcapsule/exporter/internal/encoded"
+
 // Try returns a text as a redaction by the policy would leave it: the value of a header if header
 // is set, else a text of a content type.
 func Try(p Policy, contentType, header, text string) string {
@@ -20,7 +22,7 @@ func Try(p Policy, contentType, header, text string) string {
 		search.Text(contentType, text)
 	}
 	s.finish()
-	w := worker{search: s, deep: deep{search: s}, targets: map[int64]*target{0: t}}
+	w := worker{search: s, deep: encoded.Finder{Values: s}, targets: map[int64]*target{0: t}}
 	w.packet(&item{bit: bit{payload: []byte(text)}})
 	out := []byte(text)
 	for _, c := range w.changes {

@@ -86,6 +86,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"exporter/internal/assemble", "a stage knows rounds, not the other stages", []string{"exporter/dissect", "exporter/internal/flow", "exporter/internal/round"}},
 		{"exporter/internal/join", "a stage knows rounds, and where its rows go", []string{"exporter/bundle", "exporter/decode", "exporter/dissect", "exporter/internal/flow", "exporter/internal/memory", "exporter/internal/round", "exporter/internal/write", "exporter/table", "recorder/secrets", "recorder/workload"}},
 		{"exporter/internal/write", "rows in, files out", []string{"exporter/bundle", "exporter/dissect", "exporter/internal/columnar", "exporter/internal/memory", "exporter/table"}},
+		{"exporter/internal/encoded", "encodings depend on nothing", nil},
 		{"exporter/dissect/", "dissectors see bytes, not packets", []string{"exporter/dissect/", "exporter/cursor", "exporter/table", "exporter/internal/tlskeys", "recorder/secrets"}},
 		{"exporter/internal/tlskeys", "a connection's keys know no dissector", []string{"exporter/cursor", "recorder/secrets"}},
 		{"forensics/", "questions need bundles, not the pipeline", []string{"forensics/", "exporter/bundle", "exporter/table", "exporter/decode", "recorder/pcapng", "recorder/secrets", "kfl/", "internal/yamltext"}},
