@@ -172,7 +172,7 @@ func TestTabSaysWhatTheProgramSays(t *testing.T) {
 	if words := b.text(`document.getElementById("words").innerText`); strings.Count(words, " ") < 20 {
 		t.Errorf("the fingerprint in words is %q", words)
 	}
-	for _, c := range nightly.Some(tamperings(t, good), 6) {
+	for _, c := range nightly.Some(tamperings(t, good), 4) {
 		dir := filepath.Join(t.TempDir(), "tampered.pcapsule")
 		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
 			t.Fatal(err)
