@@ -131,8 +131,9 @@ func TestRandomAddresses(t *testing.T) {
 	}
 }
 
-// contrary are the public captures with marks, and their number.
-var contrary = map[string]string{}
+// contrary are the public captures with marks, and their number. The one of Arkime was edited by hand: its third frame
+// has the source address 20:02:4f:3d:00:00 in place of c2:02:4f:3d:00:00, comes 28 years later, and is never acknowledged.
+var contrary = map[string]string{"other/arkime-y2038-bgp.pcap": "1"}
 
 // TestCapturesAreNotContrary has the public captures, in which nobody forged a segment: marks there would be false.
 func TestCapturesAreNotContrary(t *testing.T) {
