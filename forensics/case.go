@@ -44,7 +44,7 @@ type Opener func(path string, o bundle.OpenOptions) (*bundle.Bundle, error)
 // Options define how to open a case. The zero value is valid.
 type Options struct {
 	MemoryLimit int64  // memory for queries in bytes, see counted; 0 means DefaultMemory
-	Threads     int    // 0 means one per processor, but no more than MemoryLimit has room for
+	Threads     int    // 0 means one per processor, but no more than MemoryLimit has room for; a small case has one
 	TempDir     string // private folder for queries above the memory limit; empty: they fail
 	MaxTemp     int64  // bytes in TempDir; 0 means 8 GiB
 	CacheDir    string // where transport ZIPs are unpacked; see bundle.OpenOptions

@@ -18,6 +18,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/control"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
+	"github.com/pcapsule/pcapsule/internal/browsertest"
 	"github.com/pcapsule/pcapsule/report/render"
 	"github.com/pcapsule/pcapsule/report/value"
 )
@@ -289,16 +290,7 @@ func TestReportOfSeveralBundles(t *testing.T) {
 }
 
 func TestPageInABrowser(t *testing.T) {
-	browser := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"} {
-		if p, err := exec.LookPath(name); err == nil {
-			browser = p
-			break
-		}
-	}
-	if browser == "" {
-		t.Skip("needs chromium")
-	}
+	browser := browsertest.Program(t)
 	_, page := build(t, Options{}, sample(t, "hard/drops.pcapng"))
 	dir := t.TempDir()
 	file := filepath.Join(dir, "page.html")

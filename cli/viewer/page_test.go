@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/pcapsule/pcapsule/internal/browsertest"
 	"github.com/pcapsule/pcapsule/web/bundler"
 )
 
@@ -104,27 +105,8 @@ func (b *tab) held(on bool) {
 
 func browse(t *testing.T) *tab {
 	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			program = p
-			break
-		}
-	}
-	if program == "" {
-		t.Skip("needs chromium")
-	}
-	o := append([]chromedp.ExecAllocatorOption{}, chromedp.DefaultExecAllocatorOptions[:]...)
 	// The frame stays in the process of the page, so that one connection sees both.
-	o = append(o, chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("disable-features", "IsolateSandboxedIframes,site-per-process,Translate,BlinkGenPropertyTrees"), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
-	// t.Context ends before the browser can be closed, and then its processes stay.
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, o...)
-	t.Cleanup(cancel)
-	ctx, _ = chromedp.NewContext(ctx)
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) })
+	ctx := browsertest.Start(t, 40*time.Minute, chromedp.Flag("disable-features", "IsolateSandboxedIframes,site-per-process,Translate,BlinkGenPropertyTrees"))
 	b := &tab{t: t, ctx: ctx}
 	chromedp.ListenTarget(ctx, b.hear)
 	return b

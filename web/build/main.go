@@ -1,4 +1,4 @@
-// Build writes the files of web/dist: go run ./web/build. With -viewer FILE it writes pcapsule-viewer.html there instead,
+// Command build writes the files of web/dist: go run ./web/build. With -viewer FILE it writes pcapsule-viewer.html there instead,
 // with the program of cmd/pcapsule-viewer that -program names.
 package main
 

@@ -99,10 +99,10 @@ func Launch(o Options) (*Launched, error) {
 func (l *Launched) Close() { l.w.leave() }
 
 // Open opens an empty in-memory database that loads no extensions, reads only files in dirs, and writes only
-// temporary files, if allowed. It uses one thread if alone is set. It takes the worker also if it fails.
-func (l *Launched) Open(ctx context.Context, dirs []string, alone bool) (*DB, error) {
+// temporary files, if allowed. It uses one thread if single is set. It takes the worker also if it fails.
+func (l *Launched) Open(ctx context.Context, dirs []string, single bool) (*DB, error) {
 	o := l.o
-	if alone {
+	if single {
 		o.Threads = 1
 	}
 	o.Dirs = dirs
