@@ -10,6 +10,7 @@
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions and reports about 5 million calls take
 # make bench-cold  measure commands that start cold: time, processor time and memory (OLD=PROGRAM: compare with it, in turn; RUNS=N, default 7)
+# make bench-floods measure captures that cost much more than their size (OLD=PROGRAM: compare with it, in turn)
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-live  measure the lag of live answers at 20,000 packets/s: 30 s
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
@@ -44,7 +45,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -204,6 +205,9 @@ bench-ask: setup build
 
 bench-cold: setup build
 	@RUNS=$(or $(RUNS),7) scripts/bench/cold.sh $(OLD) bin/pcapsule
+
+bench-floods: setup build
+	@scripts/bench/floods.sh $(OLD) bin/pcapsule
 
 bench-tls: setup build
 	@scripts/bench-tls.sh

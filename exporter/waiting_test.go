@@ -83,3 +83,24 @@ func TestPipelinedRequestsGetTheirResponses(t *testing.T) {
 		}
 	}
 }
+
+// TestAnsweredQuestionsMakeRoom answers 20,000 questions, each from a port of its own. Their conversations end before
+// memory does, so nothing is cut.
+func TestAnsweredQuestionsMakeRoom(t *testing.T) {
+	const n = 20_000
+	frame := func(i int, to []byte) []byte {
+		a, p := client(i / 2)
+		question := frames.Query(uint16(i/2), fmt.Sprintf("host-%06d.shop.example", i/2))
+		if i%2 == 0 {
+			return frames.AppendUDP(to, a, server, p, 53, []byte(question))
+		}
+		return frames.AppendUDP(to, server, a, 53, p, []byte(frames.Reply(question, 1)))
+	}
+	m, err := Run(context.Background(), []string{"-"}, filepath.Join(t.TempDir(), "x.pcapsule"), Options{Release: "test", Stdin: newFrames(2*n, frame), Memory: 128 << 20, Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Calls["dns"]; got != n || len(m.Accounts.Counters) > 0 {
+		t.Errorf("%d calls of %d questions; %v", got, n, m.Accounts)
+	}
+}

@@ -19,6 +19,18 @@ type Carrier interface {
 	Inside() *Conn // nil if there is none
 }
 
+// Settler is a Dissector whose datagrams each say all that their reader needs, apart from the requests that wait.
+type Settler interface {
+	// Settled reports whether no request waits. Later datagrams can then be read as another conversation.
+	Settled() bool
+}
+
+// Settled reports whether nothing is lost if this conversation of datagrams ends here.
+func (c *Conn) Settled() bool {
+	s, ok := c.d.(Settler)
+	return ok && c.Info.Transport == UDP && c.claim == nil && c.beside == nil && s.Settled()
+}
+
 // maxWaiting is how many waiting calls of a connection are shown.
 const maxWaiting = 256
 

@@ -96,7 +96,7 @@ type Flow struct {
 	DuplicateBytes int64 `col:"duplicate_bytes" unit:"bytes" doc:"payload that was seen again and compared with the kept bytes: retransmissions and second sightings"`
 
 	State        Opt[string] `col:"state" enc:"dict" doc:"TCP state at the end: syn_sent, syn_received, established, closing, closed, reset, refused, midstream"`
-	CloseReason  string      `col:"close_reason" enc:"dict" doc:"why the flow ended: fin, reset, timeout, reuse, end_of_capture, evicted"`
+	CloseReason  string      `col:"close_reason" enc:"dict" doc:"why the flow ended: fin, reset, timeout (or datagrams whose questions are all answered, among many), reuse, end_of_capture, evicted"`
 	Completeness Opt[int32]  `col:"completeness" doc:"sum of SYN 1, SYN-ACK 2, ACK 4, data 8, FIN 16, RST 32"`
 
 	HandshakeClientUs Opt[int64] `col:"handshake_client_us" unit:"us" doc:"SYN to SYN-ACK at this vantage: the round trip from here to the server"`

@@ -227,6 +227,9 @@ const recordCost = 160
 // Kept implements dissect.Dissector.
 func (k *conn) Kept() int { return k.kept + answeredCost*cap(k.answered) }
 
+// Settled implements dissect.Settler.
+func (k *conn) Settled() bool { return k.pending.Len() == 0 }
+
 // Shed implements dissect.Dissector.
 func (k *conn) Shed() bool { return k.pending.Shed() }
 

@@ -141,6 +141,9 @@ func newConn(c *dissect.Conn) dissect.Dissector {
 	return k
 }
 
+// Settled implements dissect.Settler.
+func (k *conn) Settled() bool { return len(k.channels) == 0 && k.Pairs.Settled() }
+
 // Read implements dissect.Dissector.
 func (k *conn) Read(in *dissect.Input) (int, error) {
 	b := in.Data

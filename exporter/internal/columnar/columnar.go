@@ -146,6 +146,15 @@ func Append[T any](t *Table, rows []T) error {
 	return nil
 }
 
+// AppendRows adds rows that are not next to each other, without copying them; T is the schema's row type. It keeps no
+// reference to anything they point to.
+func AppendRows[T any](t *Table, rows []*T) error {
+	if have := reflect.TypeFor[T](); have != t.schema.Row {
+		return fmt.Errorf("appending to table %s: the rows have type %s instead of %s", t.schema.Name, have, t.schema.Row)
+	}
+	return t.AppendPointers(unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(rows))), len(rows)))
+}
+
 // AppendPointers adds rows to the table, each a pointer to the schema's row type. It keeps no
 // reference to anything they point to.
 func (t *Table) AppendPointers(rows []unsafe.Pointer) error {

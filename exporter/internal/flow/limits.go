@@ -60,7 +60,7 @@ func (s *Shard) expire(last dissect.Packet, left int) {
 	for _, l := range [...]struct {
 		l    *list
 		idle int64
-	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.asking, datagramIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
+	}{{&s.closing, closedLinger}, {&s.opening, tcpIdle}, {&s.asking, datagramIdle}, {&s.settled, datagramIdle}, {&s.other, datagramIdle}, {&s.tcp, tcpIdle}} {
 		for ; l.l.head != nil && left > 0 && s.now-l.l.head.touched > l.idle; left-- {
 			why := dissect.EndTimeout
 			if l.l == &s.closing {
@@ -72,14 +72,16 @@ func (s *Shard) expire(last dissect.Packet, left int) {
 }
 
 // limit closes the connections that were silent longest if all together need too much memory, or those without an
-// answer, or those that have ended and wait for late packets: the more there are, the more often the collector has to
-// examine all of them.
+// answer, or those that have ended and wait for late packets, or questions that are all answered: the more there are,
+// the more often the collector has to examine all of them.
 func (s *Shard) limit(at dissect.Packet) {
 	for left := endsByPacket; left > 0; left-- {
 		var c *Conn
 		switch {
 		case s.closing.n*(connCost+talkCost) > s.room/4:
 			c = s.closing.head
+		case s.settled.n*(connCost+talkCost) > s.room/4:
+			c = s.settled.head
 		case s.opening.n*connCost+s.asking.n*(connCost+talkCost) > s.room/4:
 			c = s.unanswered().head
 		case s.taken > s.room-s.room/8:
@@ -89,8 +91,11 @@ func (s *Shard) limit(at dissect.Packet) {
 			return
 		}
 		why := dissect.EndEvicted
-		if c.list == &s.closing {
+		switch c.list {
+		case &s.closing:
 			why = c.closeReason()
+		case &s.settled:
+			why = dissect.EndTimeout
 		}
 		s.end(c, why, at)
 	}
@@ -107,8 +112,10 @@ func (s *Shard) forget() {
 // oldest is the connection to give up first. A flood of unanswered requests ends its own connections first: it costs
 // others only if it is a small part of all connections.
 func (s *Shard) oldest() *Conn {
-	if s.closing.head != nil {
-		return s.closing.head
+	for _, l := range [...]*list{&s.closing, &s.settled} {
+		if l.head != nil {
+			return l.head
+		}
 	}
 	first := s.unanswered()
 	if first.n > s.count/8 {

@@ -53,6 +53,7 @@ type Shard struct {
 	other       list
 	opening     list // TCP without payload so far: a flood of SYNs evicts its own
 	asking      list // datagrams that nobody answered so far
+	settled     list // datagrams whose questions are all answered, and that depend on no earlier ones
 	closing     list
 	ports       map[uint16]bool // server ports that protocols hint at
 	now         int64           // newest capture time
@@ -139,7 +140,7 @@ func (s *Shard) Expire(now int64, last dissect.Packet, out *Batch) {
 func (s *Shard) Close(last dissect.Packet, out *Batch) {
 	s.out, s.at, out.at = out, last.No, afterPackets
 	left := endsAtOnce
-	for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.other, &s.tcp} {
+	for _, l := range [...]*list{&s.closing, &s.opening, &s.asking, &s.settled, &s.other, &s.tcp} {
 		for ; l.head != nil && left > 0; left-- {
 			why := dissect.EndCapture
 			if l == &s.closing {
@@ -377,7 +378,11 @@ func (s *Shard) touch(c *Conn) {
 	to := c.list
 	switch {
 	case c.transport != dissect.TCP:
-		if c.spoke == 3 {
+		switch {
+		case c.spoke != 3:
+		case c.d != nil && c.d.Settled():
+			to = &s.settled
+		default:
 			to = &s.other
 		}
 	case c.over():

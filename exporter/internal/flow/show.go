@@ -13,7 +13,7 @@ const mostShown = 512
 // that are open, those with the newest packets first, and the calls that wait. It ends nothing.
 func (s *Shard) Show(last dissect.Packet, out *Batch) {
 	left := mostShown
-	for _, l := range [...]*list{&s.tcp, &s.other, &s.closing, &s.asking, &s.opening} {
+	for _, l := range [...]*list{&s.tcp, &s.other, &s.settled, &s.closing, &s.asking, &s.opening} {
 		for c := l.tail; c != nil; c = c.prev {
 			if left == 0 {
 				out.LeftOut++

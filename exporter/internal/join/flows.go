@@ -10,8 +10,8 @@ import (
 )
 
 // writeFlows writes the flows that ended in the round.
-func (j *Joiner) writeFlows(r *round.Round) error {
-	list := j.rows.flows[:0]
+func (j *Joiner) writeFlows(r *round.Round) (err error) {
+	list := j.rows.flows
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Flows) }, func(b *flow.Batch, i int) int64 { return b.Flows[i].At })
 	for _, m := range j.order {
 		row := j.flowRow(&r.Out[m.Shard].Flows[m.I])
@@ -24,15 +24,9 @@ func (j *Joiner) writeFlows(r *round.Round) error {
 		j.acc.AnomalyBytes += row.AnomalyBytes
 		j.acc.DuplicateBytes += row.DuplicateBytes
 		j.acc.PayloadBytes += row.SrcPayloadBytes + row.DstPayloadBytes
-		if list = append(list, *row); len(list) == cap(list) {
-			if err := write.Append(j.out, "flows", list); err != nil {
-				return err
-			}
-			list = list[:0]
-		}
+		list = append(list, row)
 	}
-	err := write.Append(j.out, "flows", list)
-	clear(list[:cap(list)])
+	j.rows.flows, err = pass(j.out, "flows", list)
 	return err
 }
 
@@ -55,8 +49,8 @@ func (j *Joiner) connRow(c *flow.ConnRow) *table.Connection {
 }
 
 // writeConns writes the connections that ended in the round, and keeps their keys.
-func (j *Joiner) writeConns(r *round.Round) error {
-	var list []table.Connection
+func (j *Joiner) writeConns(r *round.Round) (err error) {
+	list := j.rows.conns
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Conns) }, func(b *flow.Batch, i int) int64 { return b.Conns[i].At })
 	for _, m := range j.order {
 		c := &r.Out[m.Shard].Conns[m.I]
@@ -66,21 +60,23 @@ func (j *Joiner) writeConns(r *round.Round) error {
 		}
 		j.countKeys(row)
 		j.known.conn(c.Conn).waits = nil
-		list = append(list, *row)
+		list = append(list, row)
 	}
-	return write.Append(j.out, "connections", list)
+	j.rows.conns, err = pass(j.out, "connections", list)
+	return err
 }
 
 // writeEvents writes what happened to TCP connections in the round.
-func (j *Joiner) writeEvents(r *round.Round) error {
-	var list []table.TCPEvent
+func (j *Joiner) writeEvents(r *round.Round) (err error) {
+	list := j.rows.events
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Events) }, func(b *flow.Batch, i int) int64 { return b.Events[i].Row.PacketNo })
 	for _, m := range j.order {
 		e := &r.Out[m.Shard].Events[m.I]
 		e.Row.FlowID = j.known.flow(e.Flow).no
-		list = append(list, e.Row)
+		list = append(list, &e.Row)
 	}
-	return write.Append(j.out, "tcp_events", list)
+	j.rows.events, err = pass(j.out, "tcp_events", list)
+	return err
 }
 
 // countKeys counts a connection by the state of its keys.

@@ -48,16 +48,26 @@ type rows struct {
 	calls     map[string][]unsafe.Pointer // by protocol
 	protocols []string                    // of calls, sorted
 	packets   []table.Packet
-	flows     []table.Flow // its capacity is what is written at once
+	flows     []*table.Flow
+	conns     []*table.Connection
+	events    []*table.TCPEvent
+	anomalies []*table.Anomaly
 	tls       []table.TLSHandshake
 	again     []table.Anomaly // of calls that another connection had
+}
+
+// pass writes rows of a round, and returns the empty list.
+func pass[T any](to *write.Tables, name string, list []*T) ([]*T, error) {
+	err := write.AppendRows(to, name, list)
+	clear(list)
+	return list[:0], err
 }
 
 // New makes a joiner that writes to out. The limit bounds its memory.
 func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
 	who.limit = limit
 	return &Joiner{idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
-		rows: rows{flows: make([]table.Flow, 0, 256), calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
+		rows: rows{calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
 // Join writes the shards' results of a round.
@@ -263,21 +273,27 @@ func (j *Joiner) names(e *flow.CallRow, conn *joinedConn) {
 	}
 }
 
-func (j *Joiner) writeAnomalies(r *round.Round) error {
-	list := slices.Concat(r.Facts.Anomalies, j.rows.again)
-	j.rows.again = j.rows.again[:0]
+func (j *Joiner) writeAnomalies(r *round.Round) (err error) {
+	list := j.rows.anomalies
+	for _, of := range [][]table.Anomaly{r.Facts.Anomalies, j.rows.again} {
+		for i := range of {
+			list = append(list, &of[i])
+		}
+	}
 	j.order = r.Order(j.order, func(b *flow.Batch) int { return len(b.Anomalies) }, func(b *flow.Batch, i int) int64 { return b.Anomalies[i].At })
 	for _, m := range j.order {
 		a := &r.Out[m.Shard].Anomalies[m.I]
 		if a.Flow != 0 {
 			a.Row.FlowID = table.Some(j.known.flow(a.Flow).no)
 		}
-		list = append(list, a.Row)
+		list = append(list, &a.Row)
 	}
-	for i := range list {
-		j.anomalies[[2]string{list[i].Source, list[i].Kind}] += list[i].Count
+	for _, a := range list {
+		j.anomalies[[2]string{a.Source, a.Kind}] += a.Count
 	}
-	return write.Append(j.out, "anomalies", list)
+	j.rows.anomalies, err = pass(j.out, "anomalies", list)
+	j.rows.again = j.rows.again[:0]
+	return err
 }
 
 // Finish writes the tables that are known at the end, closes all and fills the manifest.

@@ -72,8 +72,8 @@ func (l *Live) Show(r *round.Round, out *write.Tables) (calls int64, err error) 
 	was := l.out
 	l.out = out
 	defer func() { l.out = was }()
-	var flows []table.Flow
-	var conns []table.Connection
+	var flows []*table.Flow
+	var conns []*table.Connection
 	for s := range r.Open {
 		b := &r.Open[s]
 		for i := range b.Calls {
@@ -85,14 +85,14 @@ func (l *Live) Show(r *round.Round, out *write.Tables) (calls int64, err error) 
 			l.queue(e.Row)
 		}
 		for i := range b.Flows {
-			flows = append(flows, *l.flowRow(&b.Flows[i]))
+			flows = append(flows, l.flowRow(&b.Flows[i]))
 		}
 		for i := range b.Conns {
-			conns = append(conns, *l.connRow(&b.Conns[i]))
+			conns = append(conns, l.connRow(&b.Conns[i]))
 		}
 	}
-	for _, step := range []func() error{l.flushCalls, func() error { return write.Append(out, "flows", flows) },
-		func() error { return write.Append(out, "connections", conns) }, func() error { return write.Append(out, "coverage", r.Cut.Coverage) }, l.writeKube} {
+	for _, step := range []func() error{l.flushCalls, func() error { return write.AppendRows(out, "flows", flows) },
+		func() error { return write.AppendRows(out, "connections", conns) }, func() error { return write.Append(out, "coverage", r.Cut.Coverage) }, l.writeKube} {
 		if err := step(); err != nil {
 			return calls, err
 		}

@@ -123,6 +123,20 @@ func Append[T any](t *Tables, name string, rows []T) error {
 	return nil
 }
 
+// AppendRows appends rows that are not next to each other to a table other than calls.
+func AppendRows[T any](t *Tables, name string, rows []*T) error {
+	for ; t != nil && len(rows) > 0; t = t.also {
+		c, err := t.plainTable(name)
+		if err != nil {
+			return err
+		}
+		if err := columnar.AppendRows(c, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AppendCalls appends rows, given by address, to a protocol's part of table calls.
 func (t *Tables) AppendCalls(protocol string, rows []unsafe.Pointer) error {
 	for ; t != nil; t = t.also {

@@ -32,6 +32,9 @@ func (p *Pairs[K, R, N]) Start(c *dissect.Conn, wait int64, fill func(c *Call[R,
 	p.Table = Table[K, *Call[R, N]]{Conn: c, Emit: p.End, Wait: wait}
 }
 
+// Settled implements dissect.Settler.
+func (p *Pairs[K, R, N]) Settled() bool { return !p.Steps && p.Len() == 0 }
+
 // Request returns a call that begins with a request, in.Data[:n], of either side.
 func (p *Pairs[K, R, N]) Request(in *dissect.Input, n int, row R) *Call[R, N] {
 	c := &Call[R, N]{Row: row}
