@@ -23,6 +23,20 @@ func TestWaitingRequestsGetTheirResponses(t *testing.T) {
 	}
 }
 
+// TestTooManyWaitingRequests sends more requests than the memory limit has room for. Those that found room get their
+// responses: if each new one took the place of the oldest, whose response comes next, hardly any would.
+func TestTooManyWaitingRequests(t *testing.T) {
+	const conns, limit = 14_000, 128 << 20
+	m, err := Run(context.Background(), []string{"-"}, filepath.Join(t.TempDir(), "x.pcapsule"), Options{Release: "test", Stdin: crowd(5 * conns), Memory: limit, Repanic: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := m.Calls["http1"] - conns // a response without its request is a call of its own
+	if cut := m.Accounts.Counters["engine"]["evicted"]; cut == 0 || lost > conns/2 {
+		t.Errorf("%d of %d responses have no request, %d evictions", lost, conns, cut)
+	}
+}
+
 // pipelined is n requests of a connection before the first response, a hundred in a segment.
 func pipelined(port uint16, n int, ask, answer func(i int) []byte) *feed {
 	const many = 100

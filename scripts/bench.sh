@@ -90,8 +90,8 @@ rm -rf "$out/a.pcapsule"
 go build -o "$out/crowd" ./scripts/bench/crowd
 flood "unanswered HTTP requests" -conns 10000 -calls 1 -unanswered -size 27000
 flood "a million unanswered HTTP requests" -conns 30000 -calls 34 -unanswered
-waiting 30000 256
-waiting 250000 2048
+waiting 25000 256
+waiting 220000 2048
 if [ "${1:-}" = floods ]; then exit $flooded; fi
 printf '\nthroughput of each protocol, on one processor\n'
 go test ./exporter/dissect/all -run '^$' -bench Protocols -benchtime 1x

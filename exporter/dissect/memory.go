@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/linked"
+	"github.com/pcapsule/pcapsule/exporter/dissect/linked"
 )
 
 // grow requests n more bytes of the engine's budget.
@@ -181,13 +181,24 @@ func (l *ranked) remove(c *Conn) {
 	c.rank.at = 0
 }
 
-// fattest is the connection that holds most, other than c; nil if there is none.
+// patience is ns of silence after which a connection gives up its memory before others of its size.
+const patience = 10e9
+
+// fattest is the connection that holds most, other than c; nil if there is none. Of several, it is the one that has
+// held so much for the longest time. If even that one has sent something lately, it is the newest: it is as likely to be
+// needed as another, and if each in turn gave up its calls, none would get its answers.
 func (l *ranked) fattest(c *Conn) *Conn {
 	for at := len(l) - 1; at > 0; at-- {
-		switch v := l[at].Oldest(); v {
-		case nil:
-		case c:
+		v := l[at].Oldest()
+		switch {
+		case v == nil:
+		case v == c:
 			return c.rank.place.Next()
+		case c.now.Time-v.now.Time < patience:
+			if v = l[at].Newest(); v == c {
+				v = c.rank.place.Prev()
+			}
+			return v
 		default:
 			return v
 		}

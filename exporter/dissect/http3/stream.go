@@ -6,7 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpstream"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/linked"
+	"github.com/pcapsule/pcapsule/exporter/dissect/linked"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 

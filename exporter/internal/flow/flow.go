@@ -5,18 +5,18 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/linked"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
 // Conn is one connection and the flows that saw it.
 type Conn struct {
-	id        ID
-	key       key
-	transport dissect.Transport
-	flows     []*Flow
-	stream    *stream.Conn
-	d         *dissect.Conn
-	shard     *Shard
+	id     ID
+	key    key
+	flows  []*Flow
+	stream *stream.Conn
+	d      *dissect.Conn
+	shard  *Shard
 
 	client, server end
 	srcIsLo        bool // the client is the lower end of key
@@ -26,44 +26,46 @@ type Conn struct {
 	first, last    int64        // ns
 	touched        int64        // newest capture time when its last packet came; rises along its list, even if times go back
 	lastAt         int64        // time of its last packet, ns
-	lastClock      int32        // that stamped it
-	clocks         bool         // several clocks stamped its packets
 	apart          *clocksApart // two of them; nil until copies of a datagram show it
+	lastClock      int32        // that stamped it
+	odds           int32        // anomalies before the first payload
+	cost           int32        // its own memory, in bytes
+	transport      dissect.Transport
+	hasISN         [2]bool
+	hasStamp       [2]bool
+	hasSeq         [2]bool
+	ended          [2]bool
+	reset          bool
+	clocks         bool  // several clocks stamped its packets
+	crowded        bool  // more connections waited for the ports than may
+	beside         bool  // another has its ports
+	wentOn         bool  // after another took its ports
+	unreachable    bool  // an ICMP error says that its SYN was rejected
+	multipath      bool  // it agreed on Multipath TCP
+	unsummed       bool  // mixed checksums were reported
+	rewritten      bool  // a wrong checksum without any right one was reported
+	spoke          uint8 // bit n: direction n was seen
+	bare           uint8 // bit n: it had segments without payload
 	lastSeq        uint32
 	lastAck        uint32
 	nets           networks
 	isn            [2]uint32
-	hasISN         [2]bool
-	stamp          [2]uint32 // time stamp of the newest bytes that arrived in order
-	hasStamp       [2]bool
-	stampOf        [2]*View  // under whose ends it was
-	firstSeq       [2]uint32 // of the first segment without SYN
-	hasSeq         [2]bool
-	ended          [2]bool
-	reset          bool
+	stamp          [2]uint32   // time stamp of the newest bytes that arrived in order
+	stampOf        [2]*View    // under whose ends it was
+	firstSeq       [2]uint32   // of the first segment without SYN
 	pending        *pendingSYN // the newest one of a connection that may follow on the same ports
 	early          *pendingSYN // SYN-ACK that answers no SYN so far
 	elsewhere      *elsewhere  // segment of a connection that may have taken the ports
 	displaced      *Conn       // open connection whose ports it took
-	crowded        bool        // more connections waited for the ports than may
 	displacedAt    int64       // when another took its ports, ns
-	beside         bool        // another has its ports
-	wentOn         bool        // after another took its ports
-	unreachable    bool        // an ICMP error says that its SYN was rejected
 	carriers       [2]carriers // by direction
-	multipath      bool        // it agreed on Multipath TCP
 	mappings       *[2]mapping // by direction; nil if no packet had one
-	unsummed       bool        // mixed checksums were reported
-	rewritten      bool        // a wrong checksum without any right one was reported
 	synPayload     *synPayload
 	rivals         []synAck
-	odds           int32       // anomalies before the first payload
-	oddBytes       int64       // of those beyond maxEarlyOdds
-	spoke          uint8       // bit n: direction n was seen
-	bare           uint8       // bit n: it had segments without payload
+	oddBytes       int64 // of those beyond maxEarlyOdds
+	established    linked.Place[Conn]
 	serial         uint64      // among the connections of its shard
 	newest         uint64      // datagram of it that its shard remembers, see sent.prior
-	cost           int         // its own memory, in bytes
 	writers        *[2]writers // by direction; nil if nothing is known about them
 	list           *list
 	prev, next     *Conn
@@ -84,7 +86,20 @@ var roleNames = [...]string{firstPacket: "first_packet", bySYN: "syn", bySYNACK:
 type end struct {
 	addr decode.Addr
 	port uint16
+}
+
+// texts keeps addresses as text, so that many rows share one string.
+type texts [256]struct {
+	addr decode.Addr
 	text string
+}
+
+func (t *texts) of(a decode.Addr) string {
+	e := &t[a[15]+31*a[14]]
+	if e.addr != a || e.text == "" {
+		e.addr, e.text = a, a.String()
+	}
+	return e.text
 }
 
 // value is the end for the next stage.
@@ -101,29 +116,29 @@ type Flow struct {
 	Owner     int32 // of its first packet: the caller's number for its sender or receiver on this machine, 0 unknown
 
 	owners      [2]owner // of the client's and the server's end, from its packets
-	tunnels     []decode.Tunnel
 	vlan        int32
 	slot        uint8            // of networks: flows of one interface in different networks are different places
 	direction   decode.Direction // of the first packet
 	firstSrc    bool             // the first packet came from the client
-	clock       int32            // of its packets
+	seen        uint8            // completeness bits
+	refused     bool
+	short       bool  // it showed datagrams that its snap length cut, before another flow showed them
+	signed      bool  // firstSig is set
+	clock       int32 // of its packets
+	sigN        uint32
+	tunnels     []decode.Tunnel
 	firstNs     int64
 	lastNs      int64
 	lastPacket  int64
 	side        [2]sideStats
 	syn, synAck int64 // ns; 0 not seen
 	ack         int64
-	seen        uint8 // completeness bits
-	refused     bool
-	short       bool // it showed datagrams that its snap length cut, before another flow showed them
 	sightings   int64
 	snapCuts    int32     // packets that the snap length cut
 	snapped     int32     // most payload bytes of one of them
 	rtt         *rtt      // nil before the first segment with payload
 	firstSig    signature // of the first packet
 	sigs        []digest  // of later ones, at most maxSigs; most floods never get there
-	sigN        uint32
-	signed      bool // firstSig is set
 }
 
 // local is the end of the connection that the capturing machine is, by the direction of the flow's

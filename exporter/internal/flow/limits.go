@@ -8,7 +8,7 @@ import (
 
 // The memory of connections themselves, in bytes; a test measures it.
 const (
-	connCost    = 1648 // with its first flow, and with what the joiner knows of both
+	connCost    = 1520 // with its first flow, and with what the joiner knows of both
 	flowCost    = 768  // each further flow
 	rareCost    = int(unsafe.Sizeof(rareStats{}))
 	talkCost    = 1664    // stream and dissector, once there is payload
@@ -84,8 +84,8 @@ func (s *Shard) limit(at dissect.Packet) {
 			c = s.settled.head
 		case s.opening.n*connCost+s.asking.n*(connCost+talkCost) > s.room/4:
 			c = s.unanswered().head
-		case s.taken > s.room-s.room/8:
-			c = s.oldest()
+		case s.taken > s.room-s.room/8, s.taken > s.room/2 && s.Held() > s.room-s.room/256:
+			c = s.first()
 		}
 		if c == nil {
 			return
@@ -109,24 +109,27 @@ func (s *Shard) forget() {
 	}
 }
 
-// oldest is the connection to give up first. A flood of unanswered requests ends its own connections first: it costs
-// others only if it is a small part of all connections.
-func (s *Shard) oldest() *Conn {
+// first is the connection to give up first. A flood of unanswered requests ends its own connections first: it costs
+// others only if it is a small part of all connections. If all have sent something lately, the newest goes: it is as
+// likely to be needed as another, and if each in turn went, none would get its answers.
+func (s *Shard) first() *Conn {
 	for _, l := range [...]*list{&s.closing, &s.settled} {
 		if l.head != nil {
 			return l.head
 		}
 	}
-	first := s.unanswered()
-	if first.n > s.count/8 {
-		return first.head
+	flood := s.unanswered()
+	switch {
+	case flood.n > s.count/8:
+		return flood.head
+	case s.other.head != nil:
+		return s.other.head
+	case s.tcp.head == nil:
+		return flood.head
+	case s.now-s.tcp.head.touched < patience:
+		return s.established.Newest()
 	}
-	for _, l := range [...]*list{&s.other, &s.tcp, first} {
-		if l.head != nil {
-			return l.head
-		}
-	}
-	return nil
+	return s.tcp.head
 }
 
 // unanswered are the longer of the two lists of connections that may be a flood.
@@ -139,6 +142,6 @@ func (s *Shard) unanswered() *list {
 
 // take charges a connection for its own memory.
 func (s *Shard) take(c *Conn, n int) {
-	c.cost += n
+	c.cost += int32(n)
 	s.taken += n
 }

@@ -30,7 +30,7 @@ func (f *Flow) row(why dissect.End, primary bool) table.Flow {
 	}
 	x, y := a.rarely(), b.rarely()
 	r := table.Flow{
-		Transport: transportName(c.transport, c.key.proto), SrcIP: src.text, SrcPort: int32(src.port), DstIP: dst.text, DstPort: int32(dst.port),
+		Transport: transportName(c.transport, c.key.proto), SrcIP: c.shard.texts.of(src.addr), SrcPort: int32(src.port), DstIP: c.shard.texts.of(dst.addr), DstPort: int32(dst.port),
 		RoleKnown: role, Vantage: f.vantage(flipped),
 		FirstNs: f.firstNs, LastNs: f.lastNs, Ts: table.MicrosOf(f.firstNs), FirstPacket: f.First, LastPacket: f.lastPacket,
 		SrcPackets: a.packets, DstPackets: b.packets, SrcBytes: a.bytes, DstBytes: b.bytes,
@@ -74,7 +74,7 @@ func (f *Flow) ends() (client, server *end) {
 	if (End{c.client.addr, c.client.port}) != f.View.Dialled[0] {
 		a, b = b, a
 	}
-	return &end{a.Addr, a.Port, a.Addr.String()}, &end{b.Addr, b.Port, b.Addr.String()}
+	return &end{a.Addr, a.Port}, &end{b.Addr, b.Port}
 }
 
 func (f *Flow) protocols(r *table.Flow, primary bool) {
@@ -212,7 +212,7 @@ func (c *Conn) row() table.Connection {
 		r.Payload, r.Evidence = table.NonEmpty(likely.Protocol), table.NonEmpty(string(likely.By))
 		encrypted(&r, c.d.Encrypted())
 	}
-	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
+	r.SrcIP, r.SrcPort, r.DstIP, r.DstPort = c.shard.texts.of(src.addr), int32(src.port), c.shard.texts.of(dst.addr), int32(dst.port)
 	return r
 }
 

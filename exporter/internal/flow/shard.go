@@ -7,6 +7,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/linked"
 	"github.com/pcapsule/pcapsule/exporter/internal/stream"
 )
 
@@ -17,6 +18,7 @@ const (
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
+	patience      = 10e9         // ns of silence after which a TCP connection is given up first
 	maxFlows      = 16           // flows of one connection
 	sightingSlack = int64(100e6) // ns within which a packet's copies are seen
 	unmarkedSlack = int64(100e3) // the same for those without IP identification and time stamp: no sender repeats itself that soon
@@ -50,11 +52,13 @@ type Shard struct {
 	serial      uint64 // of the newest connection
 	conns       map[key]*Conn
 	tcp         list
+	established linked.List[Conn] // those in tcp, by when they came there
 	other       list
 	opening     list // TCP without payload so far: a flood of SYNs evicts its own
 	asking      list // datagrams that nobody answered so far
 	settled     list // datagrams whose questions are all answered, and that depend on no earlier ones
 	closing     list
+	texts       texts
 	ports       map[uint16]bool // server ports that protocols hint at
 	now         int64           // newest capture time
 	out         *Batch
@@ -282,7 +286,6 @@ func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
 	} else {
 		c.client, c.server, c.srcIsLo = dst, src, !srcIsLo
 	}
-	c.client.text, c.server.text = c.client.addr.String(), c.server.addr.String()
 	s.enroll(c, p.network(), sideOf(srcIsLo))
 	s.count++
 	s.serial++
@@ -390,6 +393,12 @@ func (s *Shard) touch(c *Conn) {
 	case c.d != nil, c.spoke == 3 && c.flows[0].side[dissect.ToServer].packets > 1: // a handshake, not a flood of SYNs
 		to = &s.tcp
 	}
+	switch was, is := c.list == &s.tcp, to == &s.tcp; {
+	case is && !was:
+		s.established.Add(&c.established, c)
+	case was && !is:
+		s.established.Remove(&c.established)
+	}
 	c.list.remove(c)
 	c.list = to
 	to.push(c)
@@ -400,6 +409,9 @@ func (s *Shard) touch(c *Conn) {
 func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	if c.list == nil {
 		return
+	}
+	if c.list == &s.tcp {
+		s.established.Remove(&c.established)
 	}
 	c.list.remove(c)
 	c.list = nil
@@ -448,6 +460,6 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
 	s.connIDs.release(c.id)
 	s.out.size += len(c.flows)*flowRowCost + connRowCost
-	s.take(c, -c.cost) // last, because closing may begin what was never begun
+	s.take(c, -int(c.cost)) // last, because closing may begin what was never begun
 	s.makeRoom()
 }

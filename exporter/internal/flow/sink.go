@@ -29,7 +29,7 @@ func (s *Shard) callRow(e *dissect.Emission) CallRow {
 	if swapped {
 		src, dst = dst, src
 	}
-	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = src.text, int32(src.port), dst.text, int32(dst.port)
+	b.SrcIP, b.SrcPort, b.DstIP, b.DstPort = s.texts.of(src.addr), int32(src.port), s.texts.of(dst.addr), int32(dst.port)
 	if b.ClockID == c.flows[0].clock || b.ClockID == dissect.NoClock {
 		b.ClockID = c.clock // of the several interfaces with this clock
 	}

@@ -6,7 +6,7 @@ import (
 	"iter"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
-	"github.com/pcapsule/pcapsule/exporter/dissect/internal/linked"
+	"github.com/pcapsule/pcapsule/exporter/dissect/linked"
 )
 
 const entryCost = 96 // memory of an entry and of its place in the map
