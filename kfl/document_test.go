@@ -53,7 +53,17 @@ const moreTruths = "| `has(host)` | false | true | true |\n" +
 	"| `request.headers[\"k\"] == \"\"` | false | true | false |\n" +
 	"| `request.headers[\"k\"] != \"\"` | false | false | true |\n" +
 	"| `request.headers.exists(k, true)` | false | false | true |\n" +
-	"| `complete == false` | false | false | false |\n"
+	"| `complete == false` | false | false | false |\n" +
+	"| `!host` | true | false | false |\n" +
+	"| `host contains \"v\"` | false | true | false |\n" +
+	"| `size(host) == 1` | false | true | true |\n" +
+	"| `host < \"w\"` | false | true | false |\n" +
+	"| `request.headers` | false | false | true |\n" +
+	"| `\"k\" in request.headers` | false | false | true |\n" +
+	"| `request.headers[\"k\"] == \"1\"` | false | false | true |\n" +
+	"| `size(request.headers) == 0` | false | true | false |\n" +
+	"| `status_code / 0 == 0` | false | false | false |\n" +
+	"| `complete` | false | false | false |\n"
 
 func TestDocumentTruthTable(t *testing.T) {
 	raw, err := os.ReadFile(page)
