@@ -20,7 +20,10 @@ const (
 	seenRST
 )
 
-func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
+// tcpPacket takes a TCP segment through its steps: admit, account, and the stream, which puts its bytes in order and
+// delivers them to the dissector.
+func (s *Shard) tcpPacket(at place, p *Packet) {
+	c, f, dir := at.c, at.f, at.dir
 	f.count(dir, p)
 	if p.PayloadLen == 0 {
 		c.bare |= 1 << dir
@@ -33,12 +36,12 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		return
 	}
 	s.settleSYN(c, dir, p)
-	var brought stream.Verdict
 	copied := f.sighted(dir, p)
 	if p.View != nil && p.TCPFlags&decode.SYN != 0 && !copied { // it may yet turn out to be another connection's
 		f.tcp(s, dir, p)
 		return
 	}
+	var brought stream.Verdict
 	if copied && p.PayloadLen > 0 && p.TCPFlags&decode.RST == 0 { // equal numbers do not prove equal bytes
 		brought = s.stream(c, dir, p)
 	}
@@ -47,27 +50,12 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 		p.Mark |= Sighting
 		return
 	}
-	f.tcp(s, dir, p)
-	if p.Mark&Retransmitted != 0 && c.d != nil && f == c.flows[0] { // other flows may show the same segment
-		c.d.SentAgain(dir, uint32(p.PayloadLen), packetRef(p))
-	}
-	if p.TCPFlags&decode.SYN != 0 && !c.hasISN[dir] {
-		c.isn[dir], c.hasISN[dir] = p.Seq, true
-	}
-	if p.TCPFlags&(decode.RST|decode.FIN) != 0 {
-		c.departs(dir, p)
-	}
+	s.advance(at, p)
 	if p.TCPFlags&decode.RST != 0 {
 		return
 	}
-	if !c.hasSeq[dir] && p.TCPFlags&decode.SYN == 0 {
-		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
-	}
-	if brought == 0 && s.await(c, f, dir, p) {
-		return
-	}
 	if brought == 0 {
-		if c.outdated(dir, p) && s.doubt(c, dir, p, stream.OldStamp) {
+		if s.await(c, f, dir, p) || c.outdated(dir, p) && s.doubt(c, dir, p, stream.OldStamp) {
 			return
 		}
 		brought = s.stream(c, dir, p)
@@ -76,6 +64,26 @@ func (s *Shard) tcpPacket(c *Conn, f *Flow, dir dissect.Dir, p *Packet) {
 	s.carried(c, dir, p, brought&stream.New != 0)
 	if c.reset && brought&stream.New != 0 {
 		s.odd(c, f, packetRef(p), "data_after_reset", "new bytes behind a reset that its receiver must take: one of the two is forged or did not arrive", 0)
+	}
+}
+
+// advance records what a segment that is no copy changes: counters, sequence numbers (RFC 9293 section 3.3.1), and who
+// leaves.
+func (s *Shard) advance(at place, p *Packet) {
+	c, dir := at.c, at.dir
+	at.f.tcp(s, dir, p)
+	if p.Mark&Retransmitted != 0 && c.d != nil && at.f == c.flows[0] { // other flows may show the same segment
+		c.d.SentAgain(dir, uint32(p.PayloadLen), packetRef(p))
+	}
+	begins := p.TCPFlags&decode.SYN != 0
+	if begins && !c.hasISN[dir] {
+		c.isn[dir], c.hasISN[dir] = p.Seq, true
+	}
+	if p.TCPFlags&(decode.RST|decode.FIN) != 0 {
+		c.departs(dir, p)
+	}
+	if !begins && p.TCPFlags&decode.RST == 0 && !c.hasSeq[dir] {
+		c.firstSeq[dir], c.hasSeq[dir] = p.Seq, true
 	}
 }
 
