@@ -222,7 +222,7 @@ func (s *Shard) adopt(c *Conn, f *Flow, y *pendingSYN) {
 		f.side[dissect.ToServer].payload += int64(n)
 		s.budget.Left -= n
 	}
-	s.stream(c, dissect.ToServer, &Packet{No: s.at, Time: y.at, Clock: y.clock, TCPFlags: decode.SYN, Seq: y.seq})
+	s.stream(c, dissect.ToServer, &Packet{Capture: Capture{No: s.at, Time: y.at, Clock: y.clock}, Segment: Segment{TCPFlags: decode.SYN, Seq: y.seq}})
 }
 
 // adoptAnswer gives c, which begins with a SYN, the answer that was captured before it.
@@ -230,7 +230,10 @@ func (s *Shard) adoptAnswer(c *Conn, f *Flow, a *pendingSYN) {
 	c.isn[dissect.ToClient], c.hasISN[dissect.ToClient] = a.seq, true
 	f.seen |= seenSYNACK
 	f.side[dissect.ToClient].wscale, f.side[dissect.ToClient].mss = a.wscale, a.mss
-	s.stream(c, dissect.ToClient, &Packet{No: s.at, Time: a.at, Clock: a.clock, TCPFlags: decode.SYN | decode.ACK, Seq: a.seq, Ack: a.ack})
+	s.stream(c, dissect.ToClient, &Packet{
+		Capture: Capture{No: s.at, Time: a.at, Clock: a.clock},
+		Segment: Segment{TCPFlags: decode.SYN | decode.ACK, Seq: a.seq, Ack: a.ack},
+	})
 }
 
 // control judges a segment by its flags; false means that no receiver takes it, so it

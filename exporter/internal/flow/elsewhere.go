@@ -62,8 +62,12 @@ func (s *Shard) await(c *Conn, f *Flow, dir dissect.Dir, p *Packet) bool {
 	if c.elsewhere != nil || s.budget.Left < len(p.Payload) || !c.isElsewhere(p, dir) {
 		return false
 	}
-	c.elsewhere = &elsewhere{dir, Packet{No: p.No, Time: p.Time, Clock: p.Clock, FragNos: slices.Clone(p.FragNos), TCPFlags: p.TCPFlags, Seq: p.Seq, Ack: p.Ack,
-		Window: p.Window, Payload: slices.Clone(p.Payload), PayloadLen: p.PayloadLen}, f}
+	c.elsewhere = &elsewhere{dir, Packet{
+		Capture: Capture{No: p.No, Time: p.Time, Clock: p.Clock},
+		IP:      IP{FragNos: slices.Clone(p.FragNos)},
+		Segment: Segment{TCPFlags: p.TCPFlags, Seq: p.Seq, Ack: p.Ack, Window: p.Window, PayloadLen: p.PayloadLen},
+		Payload: slices.Clone(p.Payload),
+	}, f}
 	s.budget.Left -= len(p.Payload)
 	return true
 }

@@ -68,7 +68,12 @@ func (s *Shard) settleSYN(c *Conn, dir dissect.Dir, ack *Packet) {
 		if ack.TCPFlags&decode.SYN != 0 {
 			begin++
 		}
-		s.stream(c, y.dir, &Packet{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock, Seq: y.at.Seq + 1, Ack: begin, FragNos: y.at.Also, Payload: data, PayloadLen: int32(took)})
+		s.stream(c, y.dir, &Packet{
+			Capture: Capture{No: y.at.No, Time: y.at.Time, Clock: y.at.Clock},
+			IP:      IP{FragNos: y.at.Also},
+			Segment: Segment{Seq: y.at.Seq + 1, Ack: begin, PayloadLen: int32(took)},
+			Payload: data,
+		})
 		for _, at := range y.also {
 			c.seenAgain(y.dir, y.at.No, at)
 		}

@@ -11,64 +11,92 @@ import (
 
 // Conn is one connection and the flows that saw it.
 type Conn struct {
-	id     ID
-	key    key
-	flows  []*Flow
-	stream *stream.Conn
-	d      *dissect.Conn
-	shard  *Shard
+	id        ID
+	key       key
+	transport dissect.Transport
+	cost      int32 // its own memory, in bytes
+	flows     []*Flow
+	stream    *stream.Conn
+	d         *dissect.Conn
+	shard     *Shard
+	writers   *[2]writers // by direction; nil if nothing is known about them
+	nets      networks
+	carriers  [2]carriers // by direction
+	mappings  *[2]mapping // of Multipath TCP by direction; nil if no packet had one
 
+	parties
+	timing
+	numbering
+	reuse
+	strangeness
+	standing
+}
+
+// parties are the two sides of a connection.
+type parties struct {
 	client, server end
 	srcIsLo        bool // the client is the lower end of key
 	role           role
 	kind, code     uint8 // of the first ICMP message
-	clock          int32
-	first, last    int64        // ns
-	touched        int64        // newest capture time when its last packet came; rises along its list, even if times go back
-	lastAt         int64        // time of its last packet, ns
-	apart          *clocksApart // two of them; nil until copies of a datagram show it
-	lastClock      int32        // that stamped it
-	odds           int32        // anomalies before the first payload
-	cost           int32        // its own memory, in bytes
-	transport      dissect.Transport
-	hasISN         [2]bool
-	hasStamp       [2]bool
-	hasSeq         [2]bool
-	ended          [2]bool
-	reset          bool
-	clocks         bool  // several clocks stamped its packets
-	crowded        bool  // more connections waited for the ports than may
-	beside         bool  // another has its ports
-	wentOn         bool  // after another took its ports
-	unreachable    bool  // an ICMP error says that its SYN was rejected
-	multipath      bool  // it agreed on Multipath TCP
-	unsummed       bool  // mixed checksums were reported
-	rewritten      bool  // a wrong checksum without any right one was reported
-	spoke          uint8 // bit n: direction n was seen
-	bare           uint8 // bit n: it had segments without payload
-	lastSeq        uint32
-	lastAck        uint32
-	nets           networks
-	isn            [2]uint32
-	stamp          [2]uint32   // time stamp of the newest bytes that arrived in order
-	stampOf        [2]*View    // under whose ends it was
-	firstSeq       [2]uint32   // of the first segment without SYN
-	pending        *pendingSYN // the newest one of a connection that may follow on the same ports
-	early          *pendingSYN // SYN-ACK that answers no SYN so far
-	elsewhere      *elsewhere  // segment of a connection that may have taken the ports
-	displaced      *Conn       // open connection whose ports it took
-	displacedAt    int64       // when another took its ports, ns
-	carriers       [2]carriers // by direction
-	mappings       *[2]mapping // by direction; nil if no packet had one
-	synPayload     *synPayload
-	rivals         []synAck
-	oddBytes       int64 // of those beyond maxEarlyOdds
-	established    linked.Place[Conn]
-	serial         uint64      // among the connections of its shard
-	newest         uint64      // datagram of it that its shard remembers, see sent.prior
-	writers        *[2]writers // by direction; nil if nothing is known about them
-	list           *list
-	prev, next     *Conn
+}
+
+// timing is when a connection's packets came; times are ns.
+type timing struct {
+	first, last      int64
+	touched          int64        // newest capture time when its last packet came; rises along its list, even if times go back
+	lastAt           int64        // time of its last packet
+	clock, lastClock int32        // of the first packet's interface; that stamped the last one
+	apart            *clocksApart // two of the clocks; nil until copies of a datagram show it
+}
+
+// numbering is what each direction sent so far, for TCP in its numbers (RFC 9293 section 3.4, RFC 7323).
+type numbering struct {
+	lastSeq, lastAck uint32 // of its last packet
+	isn              [2]uint32
+	firstSeq         [2]uint32 // of the first segment without SYN
+	stamp            [2]uint32 // time stamp of the newest bytes that arrived in order
+	stampOf          [2]*View  // under whose ends it was
+	hasISN           [2]bool
+	hasSeq           [2]bool
+	hasStamp         [2]bool
+	ended            [2]bool
+	reset            bool
+	multipath        bool  // it agreed on Multipath TCP
+	spoke            uint8 // bit n: direction n was seen
+	bare             uint8 // bit n: it had segments without payload
+}
+
+// reuse is what came before and besides a connection on the same ports.
+type reuse struct {
+	pending     *pendingSYN // the newest one of a connection that may follow
+	early       *pendingSYN // SYN-ACK that answers no SYN so far
+	elsewhere   *elsewhere  // segment of a connection that may have taken the ports
+	displaced   *Conn       // open connection whose ports it took
+	displacedAt int64       // when another took its ports, ns
+	crowded     bool        // more connections waited for the ports than may
+	beside      bool        // another has its ports
+	wentOn      bool        // after another took its ports
+}
+
+// strangeness is what was strange about a connection, and what is not yet decided.
+type strangeness struct {
+	synPayload  *synPayload
+	rivals      []synAck
+	oddBytes    int64 // of anomalies beyond maxEarlyOdds
+	odds        int32 // anomalies before the first payload
+	unreachable bool  // an ICMP error says that its SYN was rejected
+	unsummed    bool  // mixed checksums were reported
+	clocks      bool  // several clocks stamped its packets
+	rewritten   bool  // a wrong checksum without any right one was reported
+}
+
+// standing is a connection's place in its shard.
+type standing struct {
+	established linked.Place[Conn]
+	serial      uint64 // among the connections of the shard
+	newest      uint64 // datagram of it that the shard remembers, see sent.prior
+	list        *list
+	prev, next  *Conn
 }
 
 // role says how it is known which end is the client.

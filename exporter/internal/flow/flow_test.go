@@ -31,9 +31,12 @@ func addr(s string) (decode.Addr, uint16) {
 }
 
 func (s step) packet(no int) Packet {
-	p := Packet{No: int64(no), Time: s.at, Interface: s.link, Kind: decode.KindIP, Version: 4, L4: true, VLAN: -1, WScale: -1,
-		TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, Window: 8192, IPID: s.ipid,
-		Payload: []byte(s.text), PayloadLen: int32(len(s.text)), Proto: protoTCP}
+	p := Packet{
+		Capture: Capture{No: int64(no), Time: s.at, Interface: s.link},
+		IP:      IP{Kind: decode.KindIP, Version: 4, VLAN: -1, IPID: s.ipid, Proto: protoTCP},
+		Segment: Segment{L4: true, WScale: -1, TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, Window: 8192, PayloadLen: int32(len(s.text))},
+		Payload: []byte(s.text),
+	}
 	if s.flags == 0 {
 		p.Proto = protoUDP
 	}

@@ -17,8 +17,20 @@ import (
 // Packet has the fields of a decoded frame that are kept. The pipeline fills it; Shard sets Flow
 // and Mark.
 type Packet struct {
+	Capture
+	IP
+	Segment
+	Origin
+	Said
+	Payload []byte
+	Flow    ID // set by the shard
+	Mark    Mark
+}
+
+// Capture is where and when a packet was captured; times are ns.
+type Capture struct {
 	No, Time    int64
-	Stamp       int64 // ns, as captured; Time is another if that is far from the packets around it
+	Stamp       int64 // as captured; Time is another if that is far from the packets around it
 	Offset      int64 // in its file
 	FileIndex   int64
 	Frame       int64
@@ -27,51 +39,64 @@ type Packet struct {
 	Clock       int32  // that stamped it, see dissect.Instant
 	Device      uint32 // of the capturing machine, if one interface shows several (SLL2)
 	CapLen, Len int32
-	IPLen       int32
+}
+
+// IP is what its IP header and what is around it say.
+type IP struct {
+	Src, Dst   decode.Addr
+	Network    uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing is
+	Carrier    uint64 // hash of the way on which it came, see decode.Frame.Carrier, and of its network
+	FragNos    []int64
+	Pieces     decode.Pieces   // of a joined or given-up datagram
+	Tunnels    []decode.Tunnel // nil for most
+	IPLen      int32
+	VLAN       int32 // -1: none
+	IPID       uint32
+	Problems   decode.Problem
+	Kind       decode.Kind
+	Direction  decode.Direction
+	Proto      uint8
+	Version    uint8
+	Type, Code uint8
+	TTL        uint8 // or hop limit
+}
+
+// Segment is what its TCP, UDP or other transport header says.
+type Segment struct {
 	PayloadLen  int32
-	Kind        decode.Kind
-	Proto       uint8
-	Version     uint8
-	Type, Code  uint8
-	TTL         uint8 // or hop limit
-	Direction   decode.Direction
-	WScale      int8
-	HasTS       bool
-	L4          bool
-	PDU         bool   // no packet, but bytes of a stream or datagram
-	GivenUp     bool   // no packet, but a datagram whose fragments did not all come
-	Portless    bool   // the first of them is missing, so it is every shard's
-	Multipath   bool   // an option of Multipath TCP
-	Mapped      bool   // Mapping is set
+	Seq, Ack    uint32
+	TSVal       uint32
 	Mapping     uint32 // see decode.Frame
-	Several     bool   // the captures have several interfaces
 	SrcPort     uint16
 	DstPort     uint16
 	TCPFlags    uint16
 	Window, MSS uint16
-	Problems    decode.Problem
-	VLAN        int32  // -1: none
-	Network     uint64 // what is around the packet, see decode.Frame.Network; 0 if nothing is
-	Carrier     uint64 // hash of the way on which it came, see decode.Frame.Carrier, and of its network
-	Seq, Ack    uint32
-	TSVal       uint32
-	IPID        uint32
-	Src, Dst    decode.Addr
-	Payload     []byte
-	FragNos     []int64
-	Undelivered *wire.Report    // not nil: no packet, but what an ICMP error with this report quotes of one
-	Elsewhere   bool            // no packet: an answer to what this one asked came from ends that were not asked
-	Unasked     bool            // it is such an answer
-	Pieces      decode.Pieces   // of a joined or given-up datagram
-	Tunnels     []decode.Tunnel // nil for most
-	Owner       int32           // its sender or receiver on the machine that captured it; see Flow.Owner
-	OwnerRank   uint8           // how well that is known; 0: only a flow's first packet counts
-	Alike       bool            // its conversation may be one of other ends, or a replay of it: nothing distinguishes them
-	Wrote       bool            // the kernel said that Owner wrote this very packet
-	View        *View           // other addresses that the packet showed; nil if Src and Dst are what it showed
+	WScale      int8
+	L4          bool
+	HasTS       bool
+	Multipath   bool // an option of Multipath TCP
+	Mapped      bool // Mapping is set
 	Sum         Sum
-	Flow        ID // set by the shard
-	Mark        Mark
+}
+
+// Origin is who sent or received it on the machine that captured it.
+type Origin struct {
+	Owner     int32 // see Flow.Owner
+	OwnerRank uint8 // how well that is known; 0: only a flow's first packet counts
+	Wrote     bool  // the kernel said that Owner wrote this very packet
+}
+
+// Said is what the stages before know beyond the packet itself, some of which is no packet at all.
+type Said struct {
+	Undelivered *wire.Report // not nil: no packet, but what an ICMP error with this report quotes of one
+	View        *View        // other addresses that the packet showed; nil if Src and Dst are what it showed
+	PDU         bool         // no packet, but bytes of a stream or datagram
+	GivenUp     bool         // no packet, but a datagram whose fragments did not all come
+	Portless    bool         // the first of them is missing, so it is every shard's
+	Elsewhere   bool         // no packet: an answer to what this one asked came from ends that were not asked
+	Unasked     bool         // it is such an answer
+	Alike       bool         // its conversation may be one of other ends, or a replay of it: nothing distinguishes them
+	Several     bool         // the captures have several interfaces
 }
 
 // Sum is the verdict on a packet's checksums of IPv4, TCP and UDP.

@@ -180,12 +180,12 @@ func packetRef(p *Packet) dissect.Packet {
 }
 
 func (s *Shard) open(k key, p *Packet, srcIsLo bool) *Conn {
-	c := &Conn{id: s.connIDs.assign(), key: k, transport: transportOf(p.Proto), shard: s, first: p.began(), last: p.Time, clock: p.Interface, kind: p.Type, code: p.Code}
-	src := end{addr: p.Src, port: p.SrcPort}
-	dst := end{addr: p.Dst, port: p.DstPort}
-	fromClient, role := s.roles(p)
-	c.role = role
-	if fromClient {
+	c := &Conn{id: s.connIDs.assign(), key: k, transport: transportOf(p.Proto), shard: s,
+		timing:  timing{first: p.began(), last: p.Time, clock: p.Interface},
+		parties: parties{kind: p.Type, code: p.Code}}
+	src, dst := end{addr: p.Src, port: p.SrcPort}, end{addr: p.Dst, port: p.DstPort}
+	var fromClient bool
+	if fromClient, c.role = s.roles(p); fromClient {
 		c.client, c.server, c.srcIsLo = src, dst, srcIsLo
 	} else {
 		c.client, c.server, c.srcIsLo = dst, src, !srcIsLo

@@ -30,7 +30,7 @@ func (p *Packet) Take(f *decode.Frame, namespace uint64) {
 // GivenUp makes the packet that reports an incomplete datagram to its conversation; without d.Frame, to
 // all conversations of its hosts.
 func GivenUp(d *decode.Incomplete, namespace uint64, clock int32) Packet {
-	p := Packet{No: d.First, Time: d.Last, Interface: d.Interface, Clock: clock, GivenUp: true}
+	p := Packet{Capture: Capture{No: d.First, Time: d.Last, Interface: d.Interface, Clock: clock}, Said: Said{GivenUp: true}}
 	if n := len(d.Nos); n > 0 {
 		p.No = d.Nos[n-1]
 	}

@@ -23,8 +23,13 @@ func Undelivered(f *Packet) (p Packet, ok bool) {
 	if !ok || !q.First {
 		return p, false
 	}
-	p = Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Undelivered: &report,
-		Proto: q.Proto, Src: q.Src.As16(), Dst: q.Dst.As16(), IPID: q.IPID, PayloadLen: int32(q.Size), Payload: q.Rest, VLAN: -1}
+	p = Packet{
+		Capture: Capture{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock},
+		IP:      IP{Network: f.Network, Proto: q.Proto, Src: q.Src.As16(), Dst: q.Dst.As16(), IPID: q.IPID, VLAN: -1},
+		Segment: Segment{PayloadLen: int32(q.Size)},
+		Said:    Said{Undelivered: &report},
+		Payload: q.Rest,
+	}
 	if p.SrcPort, p.DstPort, ok = q.Ports(); !ok && transportOf(q.Proto) != dissect.ICMP {
 		return p, false
 	}

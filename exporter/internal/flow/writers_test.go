@@ -19,7 +19,12 @@ const (
 )
 
 func (w writes) packet(no int, seq uint32) *Packet {
-	p := &Packet{No: int64(no), Direction: decode.DirOut, Seq: seq, PayloadLen: 10, Owner: w.owner, Wrote: w.exact, OwnerRank: 1}
+	p := &Packet{
+		Capture: Capture{No: int64(no)},
+		IP:      IP{Direction: decode.DirOut},
+		Segment: Segment{Seq: seq, PayloadLen: 10},
+		Origin:  Origin{Owner: w.owner, Wrote: w.exact, OwnerRank: 1},
+	}
 	if w.owner == unnamed {
 		p.OwnerRank = 0
 	}

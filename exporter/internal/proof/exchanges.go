@@ -70,8 +70,12 @@ func (j *Judge) AnsweredElsewhere(f *flow.Packet) (p flow.Packet, ok bool) {
 		f.Unasked = true
 		ok, q.settled = !q.settled, true
 		s := q.servers[0]
-		return flow.Packet{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock, Network: f.Network, Elsewhere: true, Unasked: true,
-			Proto: protoUDP, Src: client.Addr, SrcPort: client.Port, Dst: s.Addr, DstPort: s.Port, VLAN: -1}, ok
+		return flow.Packet{
+			Capture: flow.Capture{No: f.No, Time: f.Time, Interface: f.Interface, Clock: f.Clock},
+			IP:      flow.IP{Network: f.Network, Proto: protoUDP, Src: client.Addr, Dst: s.Addr, VLAN: -1},
+			Segment: flow.Segment{SrcPort: client.Port, DstPort: s.Port},
+			Said:    flow.Said{Elsewhere: true, Unasked: true},
+		}, ok
 	}
 	return p, false
 }

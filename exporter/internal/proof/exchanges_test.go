@@ -11,7 +11,7 @@ import (
 const dnsQuestion = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03WwW\x07example\x03com\x00\x00\x41\x00\x01"
 
 func BenchmarkExchanged(b *testing.B) {
-	p := flow.Packet{Proto: protoUDP, DstPort: 53, Payload: []byte(dnsQuestion)}
+	p := flow.Packet{IP: flow.IP{Proto: protoUDP}, Segment: flow.Segment{DstPort: 53}, Payload: []byte(dnsQuestion)}
 	x := &exchanges{seed: maphash.MakeSeed()}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -23,7 +23,7 @@ func BenchmarkExchanged(b *testing.B) {
 func TestQuestionsThatAreTheSame(t *testing.T) {
 	x := &exchanges{seed: maphash.MakeSeed()}
 	of := func(s string) uint64 {
-		id, _, ok := x.exchanged(&flow.Packet{Proto: protoUDP, DstPort: 53, Payload: []byte(s)})
+		id, _, ok := x.exchanged(&flow.Packet{IP: flow.IP{Proto: protoUDP}, Segment: flow.Segment{DstPort: 53}, Payload: []byte(s)})
 		if !ok {
 			t.Fatalf("%q is no question", s)
 		}

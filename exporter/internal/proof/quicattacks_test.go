@@ -150,7 +150,11 @@ func TestNoAttackMovesOtherHosts(t *testing.T) {
 					}
 					v := &quicViews{foreign: explained}
 					see := func(p datagram) *flow.View {
-						view, _ := v.find(&flow.Packet{Src: p.src.Addr, Dst: p.dst.Addr, SrcPort: p.src.Port, DstPort: p.dst.Port, Payload: []byte(p.data)}, endsHash(p.src, p.dst), 0)
+						view, _ := v.find(&flow.Packet{
+							IP:      flow.IP{Src: p.src.Addr, Dst: p.dst.Addr},
+							Segment: flow.Segment{SrcPort: p.src.Port, DstPort: p.dst.Port},
+							Payload: []byte(p.data),
+						}, endsHash(p.src, p.dst), 0)
 						return view
 					}
 					where := fmt.Sprintf("ids %q, attack %q at packet %d of %q", ids, name, first, victim)

@@ -37,7 +37,11 @@ func TestQUICSocketNeedsNoIDs(t *testing.T) {
 		{"a new connection on the same ends", node, pod, longHeader(0xc0, "random42", "client42"), mine, false},
 		{"its data", node, pod, shortHeader("issued01"), mine, false},
 	} {
-		f := &flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data, Direction: decode.DirIn}
+		f := &flow.Packet{
+			IP:      flow.IP{Src: s.src.Addr, Dst: s.dst.Addr, Direction: decode.DirIn},
+			Segment: flow.Segment{SrcPort: s.src.Port, DstPort: s.dst.Port},
+			Payload: s.data,
+		}
 		if s.src == pod || s.src == client {
 			f.Direction = decode.DirOut
 		}

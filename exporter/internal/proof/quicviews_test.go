@@ -166,7 +166,11 @@ func TestQUICViews(t *testing.T) {
 			return Unexplained
 		}}
 		for _, s := range c.steps {
-			got, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst), 0)
+			got, _ := v.find(&flow.Packet{
+				IP:      flow.IP{Src: s.src.Addr, Dst: s.dst.Addr},
+				Segment: flow.Segment{SrcPort: s.src.Port, DstPort: s.dst.Port},
+				Payload: s.data,
+			}, endsHash(s.src, s.dst), 0)
 			switch {
 			case s.dialled == nil && got != nil:
 				t.Errorf("%s: %s: view %v, want none", c.name, s.name, got)
@@ -182,7 +186,7 @@ func FuzzQUICViews(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		v := &quicViews{}
 		for i, p := range [][]byte{a, b, a, b} {
-			fr := &flow.Packet{SrcPort: uint16(1 + i), DstPort: 443, Payload: p}
+			fr := &flow.Packet{Segment: flow.Segment{SrcPort: uint16(1 + i), DstPort: 443}, Payload: p}
 			if view, _ := v.find(fr, uint64(i%2), 0); view != nil && view.Seen[0].Port != fr.SrcPort && view.Seen[1].Port != fr.SrcPort {
 				t.Fatalf("view %v of a packet from port %d", view, fr.SrcPort)
 			}
@@ -221,7 +225,11 @@ func TestQUICTranslatedWithIssuedIDs(t *testing.T) {
 		{"another answer to it, translated first", pod, node, short("issued03", "a secret 4"), true},
 		{"what only the node sends", node, pod, short("issued04", "a secret 5"), false},
 	} {
-		view, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: []byte(s.data)}, endsHash(s.src, s.dst), 0)
+		view, _ := v.find(&flow.Packet{
+			IP:      flow.IP{Src: s.src.Addr, Dst: s.dst.Addr},
+			Segment: flow.Segment{SrcPort: s.src.Port, DstPort: s.dst.Port},
+			Payload: []byte(s.data),
+		}, endsHash(s.src, s.dst), 0)
 		if (view != nil) != s.view || view != nil && view.Dialled != [2]flow.End{client, server} {
 			t.Errorf("%s: view %v, want one: %v", s.name, view, s.view)
 		}
@@ -265,14 +273,22 @@ func TestQUICMovesToIssuedIDs(t *testing.T) {
 		{"the server's answer", server, endOf(netip.MustParseAddrPort("10.7.7.9:3")), keyed("server", "issued05"), true},
 		{"where it was", client, server, keyed("client", "issued06"), false},
 	} {
-		view, _ := v.find(&flow.Packet{Src: s.src.Addr, Dst: s.dst.Addr, SrcPort: s.src.Port, DstPort: s.dst.Port, Payload: s.data}, endsHash(s.src, s.dst), 0)
+		view, _ := v.find(&flow.Packet{
+			IP:      flow.IP{Src: s.src.Addr, Dst: s.dst.Addr},
+			Segment: flow.Segment{SrcPort: s.src.Port, DstPort: s.dst.Port},
+			Payload: s.data,
+		}, endsHash(s.src, s.dst), 0)
 		if (view != nil) != s.view || view != nil && view.Dialled != [2]flow.End{client, server} {
 			t.Errorf("%s: view %v, want one: %v", s.name, view, s.view)
 		}
 	}
 	for i := range 3 * minSealed {
 		src := flow.End{Addr: moved.Addr, Port: uint16(2000 + i)}
-		v.find(&flow.Packet{Src: src.Addr, Dst: server.Addr, SrcPort: src.Port, DstPort: server.Port, Payload: shortHeader("noise003")}, endsHash(src, server), 0)
+		v.find(&flow.Packet{
+			IP:      flow.IP{Src: src.Addr, Dst: server.Addr},
+			Segment: flow.Segment{SrcPort: src.Port, DstPort: server.Port},
+			Payload: shortHeader("noise003"),
+		}, endsHash(src, server), 0)
 	}
 	if v.sealed > minSealed+4 {
 		t.Errorf("%d packets of noise were tried", v.sealed)

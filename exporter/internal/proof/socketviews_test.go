@@ -13,7 +13,10 @@ import (
 // same.
 func (v *socketViews) packet(src, dst string, direction decode.Direction, cookie uint64, local, remote string) string {
 	a, b := endOf(netip.MustParseAddrPort(src)), endOf(netip.MustParseAddrPort(dst))
-	f := &flow.Packet{Src: a.Addr, SrcPort: a.Port, Dst: b.Addr, DstPort: b.Port, Version: 4, Proto: protoTCP, Direction: direction}
+	f := &flow.Packet{
+		IP:      flow.IP{Src: a.Addr, Dst: b.Addr, Version: 4, Proto: protoTCP, Direction: direction},
+		Segment: flow.Segment{SrcPort: a.Port, DstPort: b.Port},
+	}
 	s := &pcapng.Socket{Cookie: cookie}
 	if local != "" {
 		s.Ends = &pcapng.SocketEnds{Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote)}

@@ -90,8 +90,11 @@ func TestViewsInNetworks(t *testing.T) {
 				if flags == data {
 					flags, size = decode.ACK, 10
 				}
-				f := &flow.Packet{Time: s.at, Proto: protoTCP, Network: s.network, PayloadLen: size, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
-					TCPFlags: flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
+				f := &flow.Packet{
+					Capture: flow.Capture{Time: s.at},
+					IP:      flow.IP{Proto: protoTCP, Network: s.network, Src: src.Addr, Dst: dst.Addr},
+					Segment: flow.Segment{PayloadLen: size, SrcPort: src.Port, DstPort: dst.Port, TCPFlags: flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9},
+				}
 				if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
 				}
@@ -134,8 +137,11 @@ func TestStraySYNsKeepViews(t *testing.T) {
 			var v views
 			for i, s := range slices.Concat(open, tt.steps) {
 				src, dst := endOf(netip.MustParseAddrPort(s.src)), endOf(netip.MustParseAddrPort(s.dst))
-				f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: src.Addr, SrcPort: src.Port, Dst: dst.Addr, DstPort: dst.Port,
-					TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9}
+				f := &flow.Packet{
+					Capture: flow.Capture{Time: int64(i)},
+					IP:      flow.IP{Proto: protoTCP, Src: src.Addr, Dst: dst.Addr},
+					Segment: flow.Segment{SrcPort: src.Port, DstPort: dst.Port, TCPFlags: s.flags, Seq: s.seq, Ack: s.ack, HasTS: true, TSVal: 9},
+				}
 				if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 					t.Errorf("packet %d: view %v, want one: %v", i, got, s.view)
 				}
@@ -164,8 +170,11 @@ func TestSYNsOfTranslatorsThatRewriteThem(t *testing.T) {
 	} {
 		var v views
 		for i, s := range list {
-			f := &flow.Packet{Time: int64(i), Proto: protoTCP, Src: decode.Addr{1}, SrcPort: 40000, Dst: decode.Addr{2, byte(i)}, DstPort: uint16(80 + i),
-				TCPFlags: decode.SYN, Seq: s.seq, HasTS: s.tsval != 0, TSVal: s.tsval, MSS: s.mss}
+			f := &flow.Packet{
+				Capture: flow.Capture{Time: int64(i)},
+				IP:      flow.IP{Proto: protoTCP, Src: decode.Addr{1}, Dst: decode.Addr{2, byte(i)}},
+				Segment: flow.Segment{SrcPort: 40000, DstPort: uint16(80 + i), TCPFlags: decode.SYN, Seq: s.seq, HasTS: s.tsval != 0, TSVal: s.tsval, MSS: s.mss},
+			}
 			if got := v.find(f, 0, 0, spot{}); (got != nil) != s.view {
 				t.Errorf("%s, SYN %d: view %v, want one: %v", name, i, got, s.view)
 			}
@@ -181,8 +190,14 @@ func TestHeldAnswersExpire(t *testing.T) {
 		for i := range clients {
 			client := endOf(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1024+i)))
 			for _, p := range []flow.Packet{
-				{Src: client.Addr, SrcPort: client.Port, Dst: server.Addr, DstPort: server.Port, TCPFlags: decode.SYN, Seq: uint32(i) << 12, HasTS: true, TSVal: 7},
-				{Src: other.Addr, SrcPort: other.Port, Dst: client.Addr, DstPort: client.Port, TCPFlags: decode.SYN | decode.ACK, Seq: 900, Ack: uint32(i)<<12 + 1},
+				{
+					IP:      flow.IP{Src: client.Addr, Dst: server.Addr},
+					Segment: flow.Segment{SrcPort: client.Port, DstPort: server.Port, TCPFlags: decode.SYN, Seq: uint32(i) << 12, HasTS: true, TSVal: 7},
+				},
+				{
+					IP:      flow.IP{Src: other.Addr, Dst: client.Addr},
+					Segment: flow.Segment{SrcPort: other.Port, DstPort: client.Port, TCPFlags: decode.SYN | decode.ACK, Seq: 900, Ack: uint32(i)<<12 + 1},
+				},
 			} {
 				p.Proto, p.Time = protoTCP, at
 				r.Packets = append(r.Packets, p)

@@ -29,7 +29,7 @@ func TestClaimsOfARP(t *testing.T) {
 			r := &Reader{cur: &round.Round{}, claims: map[place]claim{}, shared: map[string]*shared{}, capped: map[string]int64{}}
 			for i, c := range tt.claims {
 				b := []byte{0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, c.mac, 10, 0, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 9}
-				r.arp(&decode.Frame{Kind: decode.KindARP, Payload: b}, &flow.Packet{No: int64(i), Time: c.second * 1e9})
+				r.arp(&decode.Frame{Kind: decode.KindARP, Payload: b}, &flow.Packet{Capture: flow.Capture{No: int64(i), Time: c.second * 1e9}})
 			}
 			got := ""
 			for _, a := range r.cur.Facts.Anomalies {
