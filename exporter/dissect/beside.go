@@ -31,7 +31,8 @@ func (c *Conn) readBeside(dir Dir, data []byte, p Packet) bool {
 // beginBeside starts this second connection. It keeps the current direction of c's client, because c may later find
 // that the sides are swapped.
 func (c *Conn) beginBeside(p *Protocol) {
-	b := &Conn{Info: c.Info, engine: c.engine, parent: c, tlsUs: -1, isBeside: true, turned: c.flipped}
+	b := &Conn{Info: c.Info, engine: c.engine, reader: reader{tlsUs: -1},
+		relatives: relatives{parent: c, isBeside: true, turned: c.flipped}}
 	b.Info.RolesKnown, b.Info.Began = true, [2]bool{true, true}
 	c.beside = b
 	b.begin(p, Yes)

@@ -28,38 +28,49 @@ const (
 // Engine detects protocols and keeps the connections of one shard. It is not safe for concurrent
 // use; each shard has its own.
 type Engine struct {
-	Protocols []*Protocol
+	catalogue
+	memory
+	work
 
-	sink        Sink
-	decodeAs    map[portKey]*Protocol
-	byPort      [transports]map[uint16][]*Protocol
-	byKind      [transports][]*Protocol
-	byName      map[string]*Protocol
-	besides     []*Protocol // see Protocol.Beside
-	rowIndex    map[reflect.Type]int
-	unknown     [transports]int
-	held        int   // bytes held in buffers
-	limit       int   // what held may reach
+	sink     Sink
+	kinds    fileKinds
+	repanic  bool
+	trace    bool // see Trace
+	hidden   map[*Exchange]*hidden
+	expected map[listening]*Expected // announced connections
+}
+
+// catalogue is the protocols, and how connections find theirs.
+type catalogue struct {
+	Protocols []*Protocol
+	decodeAs  map[portKey]*Protocol
+	byPort    [transports]map[uint16][]*Protocol
+	byKind    [transports][]*Protocol
+	byName    map[string]*Protocol
+	besides   []*Protocol // see Protocol.Beside
+	rowIndex  map[reflect.Type]int
+	unknown   [transports]int
+}
+
+// memory is what all connections of an engine hold, in bytes.
+type memory struct {
+	held      int // in buffers
+	limit     int // what held may reach
+	kept      int64
+	ranked    ranked
+	relieving bool    // prevents nested calls of relieve
+	segs      [][]seg // for sides that have none
+}
+
+// work is the state of the piece of input that an engine reads.
+type work struct {
 	spanNo      int64 // see Engine.undoing
 	spanDecoded int64
-	kept        int64
-	kinds       fileKinds
-	repanic     bool
-	trace       bool // see Trace
-	hidden      map[*Exchange]*hidden
-
-	expected map[listening]*Expected // announced connections
-
-	segs     [][]seg // for sides that have none
-	datagram datagramState
-	tail     tail
-	loss     loss // that is being reported to a dissector
-
-	inputs []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
-	depth  int      // calls of Read in progress
-
-	ranked    ranked
-	relieving bool // prevents nested calls of relieve
+	datagram    datagramState
+	tail        tail
+	loss        loss     // that is being reported to a dissector
+	inputs      []*Input // of the calls of Read in progress, one inside the other, and of earlier ones
+	depth       int      // calls of Read in progress
 }
 
 type portKey struct {
@@ -78,8 +89,9 @@ type DecodeAs struct {
 // repanic, a dissector's panic ends the program, for tests.
 func NewEngine(protocols []*Protocol, as []DecodeAs, sink Sink, repanic bool) (*Engine, error) {
 	most := len(protocols) + int(transports)
-	e := &Engine{sink: sink, byName: make(map[string]*Protocol, most), rowIndex: make(map[reflect.Type]int, most), kinds: fileKinds{},
-		decodeAs: map[portKey]*Protocol{}, repanic: repanic, limit: engineBudget, Protocols: make([]*Protocol, 0, most)}
+	e := &Engine{sink: sink, kinds: fileKinds{}, repanic: repanic, memory: memory{limit: engineBudget},
+		catalogue: catalogue{Protocols: make([]*Protocol, 0, most), byName: make(map[string]*Protocol, most),
+			rowIndex: make(map[reflect.Type]int, most), decodeAs: map[portKey]*Protocol{}}}
 	var ports [transports]int
 	for _, p := range protocols {
 		for _, t := range p.Transports {
@@ -163,53 +175,76 @@ type Info struct {
 type Conn struct {
 	Info Info
 
-	engine    *Engine
-	parent    *Conn // the connection that carries this one inside its encryption, or that uses the same ports
-	beside    *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
-	isBeside  bool
-	turned    bool // of a second connection on the same ports: Conn.flipped of the other one when it began
-	proto     *Protocol
-	d         Dissector
-	streams   Streams // in place of d, see Protocol.NewStreams
-	sides     [2]side
-	now       Packet // packet being worked on
-	calls     int64
-	losses    losses
-	arrivals  uint32
-	callAnom  int32
-	closedAt  Instant // of the close, during it; it may be long after the last packet
-	state     state
-	flipped   bool
-	closed    bool
-	closing   bool
-	end       End    // reason of the close, during it
-	quiet     bool   // a withdrawn dissector is being closed: its rows are dropped
-	starting  bool   // see Starting
-	cut       bool   // an anomaly already says that calls were cut
-	begun     bool   // both directions were captured from where proto began, see intact
-	doubt     bool   // a request ended before its response could come, see notePending
-	last      Dir    // direction of the latest bytes
-	claim     *claim // nil if the protocol is certain
-	refused   []refusal
-	upgrade   *upgrade
-	tlsUs     int64 // -1 unknown
+	engine *Engine
+	relatives
+	reader
+	phase
+	account
+	rare
+}
+
+// relatives are the connections around one that share its packets.
+type relatives struct {
+	parent   *Conn // the connection that carries this one inside its encryption, or that uses the same ports
+	beside   *Conn // reads a protocol that has datagrams between those of this connection, see Protocol.Beside
+	isBeside bool
+	turned   bool     // of a second connection on the same ports: phase.flipped of the other one when it began
+	path     []string // protocols, outermost first
+	inside   []string // protocols of the inner connections, outermost first, if there are more than in path
+}
+
+// reader is what reads a connection, and where it is.
+type reader struct {
+	proto   *Protocol
+	d       Dissector
+	streams Streams // in place of d, see Protocol.NewStreams
+	sides   [2]side
+	now     Packet // packet being worked on
+	claim   *claim // nil if the protocol is certain
+	refused []refusal
+	upgrade *upgrade
+	unknown *unknownState
+	tlsUs   int64 // -1 unknown
+}
+
+// phase is how far a connection is.
+type phase struct {
+	state    state
+	flipped  bool
+	closed   bool
+	closing  bool
+	end      End     // reason of the close, during it
+	quiet    bool    // a withdrawn dissector is being closed: its rows are dropped
+	starting bool    // see Starting
+	cut      bool    // an anomaly already says that calls were cut
+	begun    bool    // both directions were captured from where proto began, see intact
+	doubt    bool    // a request ended before its response could come, see notePending
+	last     Dir     // direction of the latest bytes
+	closedAt Instant // of the close, during it; it may be long after the last packet
+}
+
+// account counts what a connection holds and what it brought, in bytes unless said otherwise.
+type account struct {
+	calls    int64 // not bytes
+	held     int   // of the engine's budget, including all inner connections
+	kept     int   // of these, what reader.d keeps, see Dissector.Kept
+	debt     int   // of held, the part that exceeded the budget
+	rank     rank
+	arrivals uint32 // not bytes
+	callAnom int32  // not bytes
+
+	RowBytes, GapBytes, AnomalyBytes int64 // of the stream, in both directions
+}
+
+// rare is what most connections lack, or have little of.
+type rare struct {
 	kinds     []kindCount
-	held      int // bytes of the engine's budget, including all inner connections
-	kept      int // of these, what d keeps, see Dissector.Kept
-	debt      int // of held, the part that exceeded the budget
-	rank      rank
-	path      []string // protocols, outermost first
-	unknown   *unknownState
+	losses    losses
 	crypt     *Encryption
-	sightings *sightings // nil until another clock sees one of its packets again
-	inside    []string   // protocols of the inner connections, outermost first, if there are more than in path
-
-	left  *[2]departure // of a TCP connection, by direction; nil before the first
-	acks  *acknowledged // of a TCP connection, or of one with streams, nil before the first
-	facts *facts        // nil on most connections
-
-	// Counts of the stream's bytes in both directions.
-	RowBytes, GapBytes, AnomalyBytes int64
+	sightings *sightings    // nil until another clock sees one of its packets again
+	left      *[2]departure // of a TCP connection, by direction; nil before the first
+	acks      *acknowledged // of a TCP connection, or of one with streams, nil before the first
+	facts     *facts
 }
 
 // facts are what few connections have, apart from Conn to keep that small.
@@ -272,7 +307,7 @@ type upgrade struct {
 
 // NewConn starts a connection.
 func (e *Engine) NewConn(info Info) *Conn {
-	c := &Conn{Info: info, engine: e, tlsUs: -1}
+	c := &Conn{Info: info, engine: e, reader: reader{tlsUs: -1}}
 	if x := e.expectedOf(&c.Info); x != nil {
 		c.known().expect = x
 	}

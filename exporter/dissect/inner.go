@@ -19,7 +19,7 @@ type PlainSink interface {
 // decryption method for column decrypted_by.
 func (c *Conn) NewInner(by string) *Conn {
 	c.Confirm() // decrypting its records proves the protocol
-	in := &Conn{Info: c.Info, engine: c.engine, parent: c, tlsUs: c.tlsUs}
+	in := &Conn{Info: c.Info, engine: c.engine, relatives: relatives{parent: c}, reader: reader{tlsUs: c.tlsUs}}
 	in.Info.RolesKnown, in.Info.Began, in.Info.OpenedBy = true, [2]bool{true, true}, by
 	in.path = append(in.path, c.path...)
 	return in

@@ -135,38 +135,56 @@ func (e *end) value() End { return End{e.addr, e.port} }
 
 // Flow is one conversation as one interface saw it.
 type Flow struct {
-	id        ID
-	Conn      *Conn
+	id   ID
+	Conn *Conn
+	site
+	span
+	opened
+	copies
+	side [2]sideStats
+	rtt  *rtt // nil before the first segment with payload
+}
+
+// site is where a flow was captured, and what its first packet showed there.
+type site struct {
 	First     int64 // number of the first packet
 	Interface int32
 	Device    uint32
 	View      *View // its own addresses, if a translator changed them
 	Owner     int32 // of its first packet: the caller's number for its sender or receiver on this machine, 0 unknown
 
-	owners      [2]owner // of the client's and the server's end, from its packets
-	vlan        int32
-	slot        uint8            // of networks: flows of one interface in different networks are different places
-	direction   decode.Direction // of the first packet
-	firstSrc    bool             // the first packet came from the client
-	seen        uint8            // completeness bits
-	refused     bool
-	short       bool  // it showed datagrams that its snap length cut, before another flow showed them
-	signed      bool  // firstSig is set
-	clock       int32 // of its packets
-	sigN        uint32
-	tunnels     []decode.Tunnel
-	firstNs     int64
-	lastNs      int64
-	lastPacket  int64
-	side        [2]sideStats
-	syn, synAck int64 // ns; 0 not seen
-	ack         int64
-	sightings   int64
-	snapCuts    int32     // packets that the snap length cut
-	snapped     int32     // most payload bytes of one of them
-	rtt         *rtt      // nil before the first segment with payload
-	firstSig    signature // of the first packet
-	sigs        []digest  // of later ones, at most maxSigs; most floods never get there
+	owners    [2]owner // of the client's and the server's end, from its packets
+	vlan      int32
+	slot      uint8            // of networks: flows of one interface in different networks are different places
+	direction decode.Direction // of the first packet
+	firstSrc  bool             // the first packet came from the client
+	clock     int32            // of its packets
+	tunnels   []decode.Tunnel
+}
+
+// span is the time between a flow's packets.
+type span struct {
+	firstNs, lastNs int64
+	lastPacket      int64
+}
+
+// opened is when a flow showed the three segments that open a TCP connection, in ns; 0 not seen.
+type opened struct {
+	syn, synAck, ack int64
+	seen             uint8 // completeness bits
+	refused          bool
+	signed           bool // copies.firstSig is set
+	short            bool // it showed datagrams that its snap length cut, before another flow showed them
+}
+
+// copies are packets that a flow showed more than once, or not whole.
+type copies struct {
+	sightings int64
+	snapCuts  int32     // packets that the snap length cut
+	snapped   int32     // most payload bytes of one of them
+	firstSig  signature // of the first packet
+	sigs      []digest  // of later ones, at most maxSigs; most floods never get there
+	sigN      uint32
 }
 
 // local is the end of the connection that the capturing machine is, by the direction of the flow's

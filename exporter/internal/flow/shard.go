@@ -37,20 +37,23 @@ type Options struct {
 
 // Shard keeps the connections whose hash falls to it. One goroutine uses it at a time.
 type Shard struct {
-	o           Options
-	connIDs     ids
-	flowIDs     ids
-	engine      *dissect.Engine // nil before the first packet
-	budget      stream.Budget
-	history     stream.History
-	streamLimit int // of budget
-	room        int // bytes that connections may take
-	taken       int // memory of connections themselves
-	datagrams   datagrams
-	early       []Packet // ICMP errors about datagrams that were not captured yet
-	portless    portless
-	serial      uint64 // of the newest connection
-	conns       map[key]*Conn
+	o       Options
+	connIDs ids
+	flowIDs ids
+	conns   map[key]*Conn
+	serial  uint64          // of the newest connection
+	ports   map[uint16]bool // server ports that protocols hint at
+	engine  *dissect.Engine // nil before the first packet
+	history stream.History
+	texts   texts
+	lists
+	budgets
+	strays
+	turn
+}
+
+// lists are the open connections of a shard, each in one, by their last packet.
+type lists struct {
 	tcp         list
 	established linked.List[Conn] // those in tcp, by when they came there
 	other       list
@@ -58,19 +61,36 @@ type Shard struct {
 	asking      list // datagrams that nobody answered so far
 	settled     list // datagrams whose questions are all answered, and that depend on no earlier ones
 	closing     list
-	texts       texts
-	ports       map[uint16]bool // server ports that protocols hint at
-	now         int64           // newest capture time
-	out         *Batch
-	rowSizes    []int  // bytes of a call's struct, by protocol
-	rowLimit    int    // bytes of rows after which drain is called
+	count       int // in all
+}
+
+// budgets are the memory of a shard in bytes.
+type budgets struct {
+	room        int // that connections may take
+	taken       int // by connections themselves
+	budget      stream.Budget
+	streamLimit int    // of budget
+	rowSizes    []int  // of a call's struct, by protocol
+	rowLimit    int    // of rows after which drain is called
 	drain       func() // see SetOutlet
-	count       int
-	segment     stream.Segment // of the packet being worked on
-	at          int64          // its number
-	before      int64          // time of the packet before it in its connection, 0 if it is the first
-	untold      []untold
-	seen        Seen // see SetSeen
+}
+
+// strays are packets that wait for the conversation to which they belong.
+type strays struct {
+	datagrams datagrams
+	early     []Packet // ICMP errors about datagrams that were not captured yet
+	portless  portless
+}
+
+// turn is what a shard works on.
+type turn struct {
+	now     int64 // newest capture time
+	at      int64 // number of the packet
+	before  int64 // time of the packet before it in its connection, 0 if it is the first
+	segment stream.Segment
+	out     *Batch
+	untold  []untold
+	seen    Seen // see SetSeen
 }
 
 // NewShard makes the shard with a number below ShardCount. The caller has checked o.DecodeAs.
@@ -237,8 +257,9 @@ func (s *Shard) flowOf(c *Conn, p *Packet, fromClient bool, slot uint8) *Flow {
 	if len(c.flows) >= maxFlows {
 		return c.flows[maxFlows-1]
 	}
-	f := &Flow{id: s.flowIDs.assign(), Conn: c, slot: slot, First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, tunnels: p.Tunnels, vlan: p.VLAN, direction: p.Direction,
-		firstSrc: fromClient, clock: p.Clock, firstNs: p.Time, lastNs: p.Time}
+	f := &Flow{id: s.flowIDs.assign(), Conn: c, span: span{firstNs: p.Time, lastNs: p.Time},
+		site: site{First: p.No, Interface: p.Interface, Device: p.Device, View: p.View, Owner: p.Owner, slot: slot,
+			vlan: p.VLAN, tunnels: p.Tunnels, direction: p.Direction, firstSrc: fromClient, clock: p.Clock}}
 	for i := range f.side {
 		f.side[i].wscale = -1
 	}
