@@ -65,26 +65,49 @@ type Options struct {
 
 // Case is one or more opened bundles. It is safe for concurrent use.
 type Case struct {
-	bundles  []*bundle.Bundle
-	paths    []string
-	db       *duck.DB
-	views    map[string]*view
-	order    []string    // names of the views, in the order of the documentation
+	bundles []*bundle.Bundle
+	paths   []string
+	db      *duck.DB
+	options Options
+	id      string // hash of what is in the case, for cursors
+
+	overlap
+	relations
+	masking
+	answers
+}
+
+// overlap is what several bundles of a case have in common.
+type overlap struct {
 	copies   []bool      // by bundle: some of its calls are copies; nil if bundles do not overlap in time
 	copied   int64       // number of rows that are copies
 	renamed  []bool      // by bundle: DNS answers in other bundles name some of its addresses; nil if there are none
 	borrowed int         // addresses whose name is from a DNS answer in another bundle
 	ends     *betterEnds // of calls that another bundle knows better; nil if there are none
-	id       string      // hash of what is in the case, for cursors
-	mask     bool        // credentials are masked
+}
 
-	docs     func() (map[string]map[string]doc, error)
+// relations are the names that a statement can use, and what is in the parts of the tables.
+type relations struct {
+	views  map[string]*view
+	order  []string // names of the views, in the order of the documentation
+	docs   func() (map[string]map[string]doc, error)
+	tables *sync.Map                // metadata of parts, see textsOf
+	stated map[string][]duck.Column // columns of each table, as the bundles state them
+	kept   map[string]bool          // tables of a case aside; see Keep
+}
+
+// masking is whether and how credentials are hidden.
+type masking struct {
+	mask     bool
+	unmasked []duck.View // views that hide those of the masked case; see Unmasked
+	whole    *Case       // the unmasked case of a masked one
+	part     bool        // part of another case, which closes the database
+}
+
+// answers are what was found once and is asked for again.
+type answers struct {
 	coverage func() ([]stretch, error)
 	unread   func() ([][2]int64, error)
-	tables   *sync.Map                // metadata of parts, see textsOf
-	stated   map[string][]duck.Column // columns of each table, as the bundles state them
-
-	options  Options
 	findings *atomic.Pointer[Findings]
 	calls    *callParts
 	full     *full
@@ -92,11 +115,7 @@ type Case struct {
 	known    *knownOnce
 	gated    *gated
 	pages    *pages.Store
-	unmasked []duck.View     // views that hide those of the masked case; see Unmasked
-	whole    *Case           // the unmasked case of a masked one
-	part     bool            // part of another case, which closes the database
-	kept     map[string]bool // tables of a case aside; see Keep
-	runs     *frameRuns      // frames of packets, for citations
+	runs     *frameRuns // frames of packets, for citations
 }
 
 // BundleInfo describes one bundle of a case.
@@ -163,7 +182,8 @@ func Open(ctx context.Context, paths []string, o Options) (*Case, error) {
 
 // openBundles opens the bundles of a case.
 func openBundles(paths []string, o Options) (*Case, error) {
-	c := &Case{paths: paths, mask: o.MaskSecrets, options: o, findings: &atomic.Pointer[Findings]{}, full: &full{}, tables: &sync.Map{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}, runs: &frameRuns{}}
+	c := &Case{paths: paths, options: o, masking: masking{mask: o.MaskSecrets}, relations: relations{tables: &sync.Map{}},
+		answers: answers{findings: &atomic.Pointer[Findings]{}, full: &full{}, xml: &xmlCache{}, known: &knownOnce{}, gated: &gated{}, pages: &pages.Store{}, runs: &frameRuns{}}}
 	seen, open := map[string]string{}, o.Open
 	if open == nil {
 		open = bundle.OpenWith

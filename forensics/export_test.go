@@ -9,7 +9,9 @@ import (
 )
 
 // CaseOf returns a case without a database, for code that reads the parts of tables itself.
-func CaseOf(b *bundle.Bundle) *Case { return &Case{bundles: []*bundle.Bundle{b}, tables: &sync.Map{}} }
+func CaseOf(b *bundle.Bundle) *Case {
+	return &Case{bundles: []*bundle.Bundle{b}, relations: relations{tables: &sync.Map{}}}
+}
 
 // Gated remembers SQL as if it had passed the gate, and says how many texts are remembered.
 func Gated(c *Case, more int) int {

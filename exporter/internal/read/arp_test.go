@@ -26,7 +26,8 @@ func TestClaimsOfARP(t *testing.T) {
 		{"a third one", []at{{0, 1}, {1, 2}, {2, 3}}, "arp_moved arp_moved "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := &Reader{cur: &round.Round{}, claims: map[place]claim{}, shared: map[string]*shared{}, capped: map[string]int64{}}
+			r := &Reader{rounds: rounds{cur: &round.Round{}}, decoding: decoding{claims: map[place]claim{}},
+				inputFiles: inputFiles{shared: map[string]*shared{}}, told: told{capped: map[string]int64{}}}
 			for i, c := range tt.claims {
 				b := []byte{0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, c.mac, 10, 0, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 9}
 				r.arp(&decode.Frame{Kind: decode.KindARP, Payload: b}, &flow.Packet{Capture: flow.Capture{No: int64(i), Time: c.second * 1e9}})
@@ -40,7 +41,7 @@ func TestClaimsOfARP(t *testing.T) {
 			}
 		})
 	}
-	r := &Reader{cur: &round.Round{}, claims: map[place]claim{}}
+	r := &Reader{rounds: rounds{cur: &round.Round{}}, decoding: decoding{claims: map[place]claim{}}}
 	probe := []byte{0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 9}
 	router := []byte{0, 1, 8, 0, 6, 4, 0, 2, 0, 0, 0x5e, 0, 1, 7, 10, 0, 0, 1, 2, 0, 0, 0, 0, 9, 10, 0, 0, 9}
 	for _, b := range [][]byte{probe, router, probe[:20]} {

@@ -90,30 +90,50 @@ func (noCopy) Size() int64 { return 0 }
 // opened is an input being read.
 type opened struct {
 	*input
-	id       int32
-	rel      string
+	id      int32
+	rel     string
+	links   []int32 // numbers of its interfaces over all files
+	ifaces  int
+	done    bool
+	failed  error
+	damages int                                  // damage already reported
+	first   int64                                // time of its first packet, ns
+	side    *sideOwners                          // nil if it is not a segment
+	since   func(name string, total int64) int64 // the part of an interface's losses that belongs to this file
+
+	bytesRead
+	position
+	tallied
+}
+
+// bytesRead is the way of a file's bytes: from the source through its copy in the bundle to the reader of packets.
+type bytesRead struct {
 	file     *os.File
 	src      *pcapng.Source
 	data     io.Reader // the bytes of src, with the original end if it was compressed
 	copy     payload
 	original tally
 	reader   *pcapng.Reader
+}
 
-	win        *window
-	at         int   // next packet in win
-	ordered    int   // packets of win with a known time for ordering
-	clock      clock // of the packets before the next one
-	now        int64 // orders the next packet
-	outlier    bool  // its own time differs
-	high       int64 // latest time since the clock last went back
-	back       int64 // nanoseconds by which the clock went back; 0 up to backSlack
+// position is where a file is in its packets and in time, ns.
+type position struct {
+	win     *window
+	at      int   // next packet in win
+	ordered int   // packets of win with a known time for ordering
+	clock   clock // of the packets before the next one
+	now     int64 // orders the next packet
+	outlier bool  // its own time differs
+	high    int64 // latest time since the clock last went back
+	back    int64 // nanoseconds by which the clock went back; 0 up to backSlack
+}
+
+// tallied is what a file holds and what it lost, so far.
+type tallied struct {
 	recorded   recording.File
-	links      []int32 // numbers of its interfaces over all files
-	ifaces     int
 	stats      map[uint32]pcapng.Statistics // by interface of the last section
 	packets    int64
 	left       int64 // packets that filter and time window exclude
-	first      int64
 	last       int64
 	any        bool
 	ranges     []timeRange     // in which it was recorded
@@ -121,11 +141,6 @@ type opened struct {
 	drops      int64           // reported by packets
 	lostBefore map[int32]int64 // the same, by interface
 	secrets    int64
-	damages    int // damage already reported
-	done       bool
-	failed     error
-	side       *sideOwners                          // nil if it is not a segment
-	since      func(name string, total int64) int64 // the part of an interface's losses that belongs to this file
 }
 
 func (o *opened) closeFile() {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRecentOwnersAreNumberedInOrder(t *testing.T) {
-	r := &Reader{cur: &round.Round{}}
+	r := &Reader{rounds: rounds{cur: &round.Round{}}}
 	for i := range int64(3 * round.OwnersKept) {
 		no := r.addRecent(workload.Identity{PID: i})
 		if o := r.cur.Facts.Owners[i]; o.No != no || o.Identity.PID != i || !r.owners.fresh(no) {

@@ -44,47 +44,68 @@ type Reader struct {
 	b       *bundle.Builder
 	opt     Options
 	pass    *packetFilter
-	decoder *decode.Decoder
-	frame   decode.Frame // scratch
-	free    chan *window
 	pool    round.Pool
 	out     chan<- *round.Round
 	stopped func() error // the reason why the run was ended, nil while it continues
+	live    *live        // nil: the inputs are complete
 
+	inputFiles
+	decoding
+	rounds
+	ringState
+	told
+}
+
+// inputFiles are the inputs of a run.
+type inputFiles struct {
 	waiting []*input // not yet opened, by first packet
 	active  []*opened
 	closed  []bundle.Input
 	files   int32
+	free    chan *window
+	shared  map[string]*shared
+}
 
-	numbered   int64 // packets with a number
-	left       int64 // excluded by the filter or the time window
-	now        int64 // newest time
-	noTime     int64
-	cur        *round.Round
-	ahead      []*round.Round // finished, not sent
-	links      []link         // by interface over all files
-	incomplete []incomplete   // datagrams given up while decoding the last packet
+// decoding is what becomes a packet, and what is known of those around it.
+type decoding struct {
+	decoder    *decode.Decoder
+	frame      decode.Frame // scratch
+	incomplete []incomplete // datagrams given up while decoding the last packet
 	judge      *proof.Judge
 	oneWay     oneWay
+	links      []link // by interface over all files
+	claims     map[place]claim
+}
+
+// rounds are where a reader is in the order of packets.
+type rounds struct {
+	numbered int64 // packets with a number
+	left     int64 // excluded by the filter or the time window
+	now      int64 // newest time
+	noTime   int64
+	cur      *round.Round
+	ahead    []*round.Round // finished, not sent
+}
+
+// ringState is what segments of one ring share.
+type ringState struct {
 	recordings recording.Set
 	owners     owners
-	capped     map[string]int64
-	shared     map[string]*shared
-	nonIP      map[string]int64
-	claims     map[place]claim
-
 	ownersCost int64                 // of the owners files that are open
 	lost       map[string]int64      // counted so far by interfaces of rings
 	chains     map[string]segmentEnd // by ring and series: the last segment read
 	byGroup    map[string]int32      // owners of control groups, by ring and path
-	sides      []bundle.SideInput    // of the inputs
-	sideCount  map[string]int64      // use of their lines
-	warnings   []string
+}
 
+// told is what the manifest says about the inputs.
+type told struct {
+	capped    map[string]int64
+	nonIP     map[string]int64
+	sides     []bundle.SideInput
+	sideCount map[string]int64 // use of their lines
+	warnings  []string
 	k8sEvents int // of side files
 	readBytes int64
-
-	live *live // nil: the inputs are complete
 }
 
 // link is an interface while its file is being read.
@@ -108,9 +129,11 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{sources: sources, b: b, opt: o, pass: pass, waiting: slices.Clone(sources.files),
-		free: make(chan *window, 8), pool: pool, capped: map[string]int64{}, shared: map[string]*shared{}, nonIP: map[string]int64{}, claims: map[place]claim{},
-		stopped: func() error { return nil }, byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}, sideCount: map[string]int64{}}
+	r := &Reader{sources: sources, b: b, opt: o, pass: pass, pool: pool, stopped: func() error { return nil },
+		inputFiles: inputFiles{waiting: slices.Clone(sources.files), free: make(chan *window, 8), shared: map[string]*shared{}},
+		decoding:   decoding{claims: map[place]claim{}},
+		ringState:  ringState{byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}},
+		told:       told{capped: map[string]int64{}, nonIP: map[string]int64{}, sideCount: map[string]int64{}}}
 	r.judge = proof.New(o.Limit, o.Content)
 	r.decoder = decode.New(decode.Options{MaxFragmentBytes: o.Limit.Scale(16 << 20), OnIncomplete: r.gaveUp})
 	r.cur = r.pool.Get()

@@ -28,7 +28,7 @@ func FuzzSeals(f *testing.F) {
 		if !bytes.Equal(kept.Bytes(), text[:bytes.LastIndexByte(text, '\n')+1]) {
 			t.Fatal("the complete lines are not kept unchanged")
 		}
-		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}, cur: &round.Round{}}
+		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, told: told{sideCount: map[string]int64{}}, rounds: rounds{cur: &round.Round{}}}
 		r.coverRings()
 		for _, c := range r.cur.Facts.Coverage {
 			if c.ToNs < c.FromNs || c.Packets < 0 || c.Reason == "" || c.Kind != "hole" {
@@ -59,7 +59,7 @@ func TestRingThatNobodyStopped(t *testing.T) {
 		if err := folder.records(strings.NewReader(c.records), io.Discard, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, sideCount: map[string]int64{}, cur: &round.Round{}}
+		r := &Reader{sources: &Inputs{rings: []*ringFolder{folder}}, told: told{sideCount: map[string]int64{}}, rounds: rounds{cur: &round.Round{}}}
 		r.coverRings()
 		got := false
 		for _, row := range r.cur.Facts.Coverage {

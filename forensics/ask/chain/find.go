@@ -231,7 +231,7 @@ func (k *Builder) brokenConns(spans []span) ([]*Step, error) {
 	var out, fresh []*Step
 	for _, cn := range list {
 		s := &Step{Bundle: cn.Bundle, No: -1 - cn.FlowID, Start: cn.Start, End: cn.End, Clock: -1, SrcID: cn.SrcID, DstID: cn.DstID, ConnID: cn.ConnID, Protocol: "tcp", Failed: true,
-			Error: cn.State, detailed: true, read: true, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
+			Error: cn.State, detailed: true, saying: saying{read: true}, detail: detail{Status: words[cn.State], Method: fmt.Sprintf("connect to port %d", cn.Port), Packets: cn.Packets}}
 		s.Summary = s.Method + " → " + s.Status
 		if old := k.Steps[s.Key()]; old != nil {
 			s = old

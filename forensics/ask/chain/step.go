@@ -46,25 +46,34 @@ type Step struct {
 	Request  string `json:"request_id"`
 
 	detail
-	detailed bool   // detail was read
-	words    string // path, query, SQL parameters, Redis key, filter and principal
-	user     string // who made it, by its own statement
-	target   string // method, path and query
-	body     string // hash of its request body if that has more than a few bytes
-	answer   string // hash of its response body
-	above    string // its parent span id
-	read     bool   // words, user, target, body, answer and above were read
-	waited   *int64 // how long its caller waited, in microseconds
-	End      int64  // end of the response, or of the wait if there was no response
-	sure     bool   // End comes from a response
-	Sealed   bool   // an encrypted connection in place of calls that could not be read
-	Src      *party
-	Dst      *party
+	detailed bool // detail was read
+	saying
+	waited *int64 // how long its caller waited, in microseconds
+	End    int64  // end of the response, or of the wait if there was no response
+	sure   bool   // End comes from a response
+	Sealed bool   // an encrypted connection in place of calls that could not be read
+	Src    *party
+	Dst    *party
+	place
+}
+
+// saying is the texts of a call that another call may repeat.
+type saying struct {
+	words  string // path, query, SQL parameters, Redis key, filter and principal
+	user   string // who made it, by its own statement
+	target string // method, path and query
+	body   string // hash of its request body if that has more than a few bytes
+	answer string // hash of its response body
+	above  string // its parent span id
+	read   bool   // these were read
+}
+
+// place is where a call stands among others.
+type place struct {
 	work     *work // what it got messages for, if it did
 	Link     *Link // to its parent, once searched
 	linked   bool
-	Hit      bool // matches the input of the question
-
+	Hit      bool   // matches the input of the question
 	Searches int    // DNS look-ups below it that are not shown
 	resetBy  string // side that reset the connection before a response: client or server
 }

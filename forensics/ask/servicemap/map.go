@@ -64,6 +64,11 @@ type MapEdge struct {
 	Protocols    []EdgeProtocol `json:"protocols"`
 	KFL          string         `json:"kfl,omitempty" jsonschema:"filter for exactly these calls; if calls is 0, for the handshakes and unknown payload"`
 
+	edgeWork
+}
+
+// edgeWork is what an edge is made from.
+type edgeWork struct {
 	pa, pb  string
 	nsA     string
 	enc     int64
@@ -335,7 +340,8 @@ func (g *graph) add(r *edgeRow, known map[string]ask.Node) {
 	}
 	g.edges = append(g.edges, MapEdge{Src: r.Src, Dst: r.Dst, Calls: r.Calls, Failed: r.Failed, Faults: r.Faults, P50Ms: r.P50Ms, P99Ms: r.P99Ms,
 		RequestKB: float64(r.Sent) / 1000, ResponseKB: float64(r.Received) / 1000, Connections: r.Conns, Protocols: protocols,
-		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb, pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken, blind: r.Blind, keys: keys})
+		CrossesSpace: r.Na != "" && r.Nb != "" && r.Na != r.Nb,
+		edgeWork:     edgeWork{pa: r.Pa, pb: r.Pb, nsA: r.Na, enc: r.Opened, shakes: r.Shakes, carried: r.Rows, back: r.Back, broken: r.Broken, blind: r.Blind, keys: keys}})
 }
 
 // addSilent adds connections without calls. They make an edge even if it has no call.
