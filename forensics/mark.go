@@ -23,6 +23,7 @@ type marks struct {
 	cited   int64
 	notes   []string
 	owners  bool
+	labels  string // what the comments about calls begin with; empty: there are none
 }
 
 // window is the time range in which all packets are marked.
@@ -39,6 +40,7 @@ func (m *marks) window() (from, to int64) {
 
 type bundleMarks struct {
 	set   numbers
+	cited numbers         // those of the selected calls, if there are comments about calls
 	flows map[int64]*span // cited flows, with their first and last cited packet
 	whole map[int64]bool  // flows that were selected as a whole
 }
@@ -108,6 +110,9 @@ func (s *numbers) spans() []span {
 // mark finds the packets of a selection.
 func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 	m := &marks{bundles: make([]bundleMarks, len(c.bundles)), from: sel.From, to: sel.To, owners: sel.Comments == OwnerComments}
+	if sel.Comments == CallComments {
+		m.labels = c.PacketLabel()
+	}
 	for i := range m.bundles {
 		m.bundles[i] = bundleMarks{flows: map[int64]*span{}, whole: map[int64]bool{}}
 	}
@@ -133,6 +138,11 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 		err = c.markSQL(ctx, m, sel)
 	default:
 		err = c.markCalls(ctx, m, sel)
+	}
+	for b := range m.bundles {
+		if one := &m.bundles[b]; m.labels != "" {
+			one.cited = numbers{slices.Clone(one.set.words), one.set.n}
+		}
 	}
 	if err == nil {
 		err = c.widen(ctx, m, sel)

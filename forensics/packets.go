@@ -41,6 +41,7 @@ type Comments string
 const (
 	PlaceComments Comments = ""       // the origin of the packet
 	OwnerComments Comments = "packet" // also its sender and receiver
+	CallComments  Comments = "call"   // also its workloads, processes, calls and their outcome; docs/format/slice.md
 	NoComments    Comments = "none"   // no comments
 )
 
@@ -129,7 +130,11 @@ func (c *Case) Packets(ctx context.Context, sel Selection, w io.Writer) (CarveRe
 	if opt.Clock, err = c.clocks(ctx); err != nil {
 		return r, err
 	}
-	picks := func(yield func(carve.Pick) error) error { return c.picks(ctx, m, files, yield) }
+	pass := 0
+	picks := func(yield func(carve.Pick) error) error {
+		pass++
+		return c.picks(ctx, m, files, m.labels != "" && pass == 2, yield)
+	}
 	r.Report, err = carve.Write(ctx, w, files.list, opt, picks)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("writing packets: %w", ErrDeadline)

@@ -20,13 +20,13 @@ const maxSpans = 64
 // packets between them, which is faster than filtering rows here.
 const fewPackets = 200_000
 
-// picks yields the marked packets by time, and within one bundle by number.
-func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield func(carve.Pick) error) error {
+// picks yields the marked packets by time, and within one bundle by number. With labels they have the comments of CallComments.
+func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, labelled bool, yield func(carve.Pick) error) error {
 	var sources []*picking
 	labels := c.fileLabels()
 	defer func() {
 		for _, s := range sources {
-			s.rows.Close()
+			s.close()
 		}
 	}()
 	for b := range m.bundles {
@@ -38,6 +38,11 @@ func (c *Case) picks(ctx context.Context, m *marks, files *packetFiles, yield fu
 			continue
 		}
 		sources = append(sources, s)
+		if labelled {
+			if s.calls, err = c.callsByPacket(ctx, m, b); err != nil {
+				return err
+			}
+		}
 		if err := s.next(m); err != nil {
 			return err
 		}
@@ -73,6 +78,14 @@ type picking struct {
 	done   bool
 	owners bool
 	labels map[int64]string // of its files, by file_id
+	calls  *callsByPacket   // nil: packets have no comments about calls
+}
+
+func (s *picking) close() {
+	s.rows.Close()
+	if s.calls != nil {
+		s.calls.rows.Close()
+	}
 }
 
 // picking queries the packets of one bundle; nil if none is marked.
@@ -101,18 +114,23 @@ func (c *Case) picking(ctx context.Context, m *marks, b int, labels []map[int64]
 	frame, hidden := c.frameSQL()
 	sql := "SELECT p.packet_no, p.file_id, p.\"offset\", p.file_index, p.ts_ns, " + frame + " AS counted, CASE WHEN " + hidden + " THEN 1 ELSE 0 END::BIGINT AS hidden"
 	from := " FROM packets_raw p"
-	if m.owners {
+	if m.owners || m.labels != "" {
 		and := ""
 		if c.several() {
 			and = " AND f.bundle = p.bundle"
 		}
-		sql += ", p.flags, f.src_name, f.src_namespace, f.dst_name, f.dst_namespace"
+		sql += ", p.flags"
+		if m.owners {
+			sql += ", f.src_name, f.src_namespace, f.dst_name, f.dst_namespace"
+		} else {
+			sql += ", " + c.sideSQL("flows", "f.")
+		}
 		from += " LEFT JOIN flows f ON f.flow_id = p.flow_id" + and
 	}
 	if len(where) > 0 {
 		from += " WHERE " + strings.Join(where, " AND ")
 	}
-	if m.owners || few { // otherwise they are stored by number
+	if m.owners || m.labels != "" || few { // otherwise they are stored by number
 		from += " ORDER BY p.packet_no"
 	}
 	rows, err := c.db.Query(ctx, sql+from, args...)
@@ -163,10 +181,13 @@ func (s *picking) pick(files *packetFiles) (carve.Pick, error) {
 			from, to = to, from
 		}
 		if from != "" && to != "" {
-			p.Comment = from + " → " + to
+			p.Comments = []string{from + " → " + to}
 		}
 	}
-	return p, nil
+	if s.calls != nil {
+		p.Comments, err = s.calls.comments(s.rows.Int(0), readSides(s.rows, 8))
+	}
+	return p, err
 }
 
 func owner(name, namespace string) string {

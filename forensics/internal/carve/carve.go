@@ -14,11 +14,12 @@ import (
 
 // Pick is a packet to write.
 type Pick struct {
-	File    int // index in the list of files
-	Offset  int64
-	Index   int64  // number in its file, for the comment
-	Cited   string // its original file and frame, for one more comment
-	Comment string // one more comment; empty for none
+	File   int // index in the list of files
+	Offset int64
+	Index  int64  // number in its file, for the comment
+	Cited  string // its original file and frame, for one more comment
+
+	Comments []string // more comments
 }
 
 // Options of a slice.
@@ -46,7 +47,7 @@ type Report struct {
 
 // Write writes the packets of picks as one PCAPNG section: the interfaces that they use, each with the
 // mark of its clock, the given secrets, and the packets in the order of picks. It calls picks twice, which must yield the same
-// packets both times. Secrets precede the packets, because readers do not look ahead. Secrets in the
+// packets both times; only the comments of the second time are read. Secrets precede the packets, because readers do not look ahead. Secrets in the
 // packets' own files are not copied.
 func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks func(yield func(Pick) error) error) (Report, error) {
 	var r Report
@@ -86,8 +87,8 @@ func Write(ctx context.Context, w io.Writer, files []*File, o Options, picks fun
 				more.Comment(p.Cited)
 			}
 		}
-		if p.Comment != "" {
-			more.Comment(p.Comment)
+		for _, text := range p.Comments {
+			more.Comment(text)
 		}
 		if err := c.Packet(p.File, i, &packet, &more); err != nil {
 			return err

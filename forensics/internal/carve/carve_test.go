@@ -92,7 +92,7 @@ func TestWriteKeepsWhatAPacketHad(t *testing.T) {
 	for _, p := range all {
 		picks = append(picks, Pick{Offset: p.Offset, Index: p.Index})
 	}
-	picks[1].Comment = "a → b"
+	picks[1].Comments = []string{"a → b"}
 	out, report, err := write(t, NewFile(bytes.NewReader(data), int64(len(data)), input()), picks, Options{Application: "test", Secrets: []pcapng.Secrets{{Type: pcapng.SecretsTLS, Data: []byte("CLIENT_RANDOM 22 33\n")}}})
 	if err != nil {
 		t.Fatal(err)
