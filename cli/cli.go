@@ -172,7 +172,7 @@ func (e *env) page(c *cobra.Command) {
 
 // groups are the commands as help lists them, by what a user wants to do.
 var groups = []struct{ title, names string }{
-	{"Bundles and captures", "bundle decrypt packets cut merge redact"},
+	{"Bundles and captures", "bundle decrypt packets wireshark cut merge redact"},
 	{"Questions", "info ask check query show follow sql shell tail objects report"},
 	{"Recording", "record snapshot fetch kubectl ring doctor extcap"},
 	{"Evidence", "verify seal timestamp reveal custody handover receive"},
@@ -209,6 +209,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdShow(),
 		e.cmdFollow(),
 		e.cmdPackets(),
+		e.cmdWireshark(),
 		e.cmdObjects(),
 		e.cmdDecrypt(),
 		e.cmdReport(),

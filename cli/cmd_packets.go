@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -26,9 +28,11 @@ type packetsFlags struct {
 	wholeConnections bool
 	noContext        bool
 	withKeys         bool
+	keysIfAny        bool // withKeys without a warning if nothing is encrypted
 	stripKeys        bool
 	vantage          string
 	comments         string
+	profile          string
 	calls            []string
 	frames           []string
 	sql              string
@@ -65,13 +69,9 @@ capture, or -, which is copied without its secrets.`,
 	fl.BoolVar(&f.noContext, "no-context", false, "with --with-keys: include no packets except the selected ones")
 	fl.BoolVar(&f.stripKeys, "strip-keys", false, "copy without any secrets; the input can be any capture")
 	f.keys.Register(fl)
-	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
-	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; none")
-	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
-	fl.StringArrayVar(&f.frames, "frames", nil, "frames as answers and reports cite them: 'node.pcap frames 12-15,20' or node.pcap:12-15,20; can be repeated")
-	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
-	deadlineFlag(c, forensics.LongTime)
-	f.window.flags(c)
+	fl.StringVar(&f.comments, "comments", "place", "place: the position of each packet in the bundle; packet: also its sender; call: also its service, process, call and outcome; none")
+	fl.StringVar(&f.profile, "profile", "", "folder to make with a Wireshark profile for the slice: columns, colours, names, decode-as; implies --comments call")
+	f.choiceFlags(c)
 	return c
 }
 
@@ -85,15 +85,32 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	if f.stripKeys && strippable(args[0]) {
 		return e.stripKeys(c, args, f)
 	}
+	if f.profile != "" {
+		switch {
+		case c.Flags().Changed("comments") && f.comments != "call":
+			return exit.Usagef("--profile needs --comments call, which it implies")
+		case filepath.Clean(f.profile) == filepath.Clean(f.output):
+			return exit.Usagef("-o and --profile are both %s: a profile is a folder of its own", f.profile)
+		}
+		f.comments = "call"
+	}
 	sel, args, err := f.selection(args)
 	if err != nil {
 		return err
 	}
-	if f.output != "-" {
-		if err := exit.NewOutput(f.output); err != nil {
+	for _, path := range []string{f.output, f.profile} {
+		if path == "-" || path == "" {
+			continue
+		}
+		if err := exit.NewOutput(path); err != nil {
 			return err
 		}
 	}
+	return e.writeSlice(c, args, sel, f)
+}
+
+// writeSlice writes the slice and, with --profile, the profile of a selection, and says what they are.
+func (e *env) writeSlice(c *cobra.Command, args []string, sel forensics.Selection, f *packetsFlags) (err error) {
 	ctx, cs, end, err := e.caseWithin(c, args)
 	if err != nil {
 		return err
@@ -101,6 +118,17 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 	defer end()
 	if sel.From, sel.To, err = f.times(cs); err != nil {
 		return err
+	}
+	said := func() {}
+	if f.profile != "" {
+		if said, err = e.writeProfile(ctx, cs, sel.KFL, f.profile); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, os.RemoveAll(f.profile))
+			}
+		}()
 	}
 	var r forensics.CarveReport
 	if f.output == "-" {
@@ -115,6 +143,7 @@ func (e *env) runPackets(c *cobra.Command, args []string, f *packetsFlags) error
 		return e.questionError(keysError(exit.OutputError(err, f.output)))
 	}
 	e.printSlice(&r, f)
+	said()
 	return nil
 }
 
@@ -160,10 +189,12 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	case "place":
 	case "packet":
 		sel.Comments = forensics.OwnerComments
+	case "call":
+		sel.Comments = forensics.CallComments
 	case "none":
 		sel.Comments = forensics.NoComments
 	default:
-		return sel, args, command.OneOf("--comments", f.comments, []string{"place", "packet", "none"})
+		return sel, args, command.OneOf("--comments", f.comments, []string{"place", "packet", "call", "none"})
 	}
 	return sel, args, f.keyOptions(&sel)
 }
@@ -242,6 +273,7 @@ func (e *env) printSliceKeys(k *forensics.KeyReport, f *packetsFlags) {
 	switch {
 	case !f.withKeys && k.Lines > 0:
 		e.Remark("%s left out; --with-keys includes them", plural.Count(k.Lines, "key line", "key lines"))
+	case f.keysIfAny && k.Connections == 0:
 	case f.withKeys && k.Lines == 0 && k.Connections == 0:
 		e.Warn("no keys in %s: none of its connections has a TLS or QUIC handshake", f.output)
 	case f.withKeys && k.Lines == 0:

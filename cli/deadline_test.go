@@ -39,7 +39,7 @@ func TestEveryQuestionEnds(t *testing.T) {
 	}
 	arguments := map[string][]string{
 		"query": {bundle, "http"}, "sql": {bundle, "select * from calls"}, "show": {bundle, "1"}, "follow": {bundle, "1"},
-		"check": {bundle, "rules.yaml"}, "packets": {bundle, "http", "-o", "x.pcapng"}, "objects": {bundle}, "findings": {bundle}, "report": {bundle, "-o", "x.html"},
+		"check": {bundle, "rules.yaml"}, "packets": {bundle, "http", "-o", "x.pcapng"}, "wireshark": {bundle, "http", "--print"}, "objects": {bundle}, "findings": {bundle}, "report": {bundle, "-o", "x.html"},
 		"report verify": {"made.html", bundle}, "report sign": {"made.html", bundle, "--key", "k"},
 		"ask": {bundle}, "lake sql": nil, "lake query": nil, // they need a lake and run like sql and query
 	}

@@ -21,7 +21,7 @@ var aboutFiles = regexp.MustCompile(`(?i)\b(files?|folder|pem|certificate|author
 
 // notRead are flags with such a description that name no file to read, with the reason.
 var notRead = map[string]string{
-	"access-log": "an output", "output": "an output", "junit": "an output", "sarif": "an output", "commit": "an output", "extract": "an output", "write": "an output",
+	"access-log": "an output", "output": "an output", "junit": "an output", "packets profile": "an output", "sarif": "an output", "commit": "an output", "extract": "an output", "write": "an output",
 	"timestamp request": "an output", "timestamp url": "an address", "timestamp response": "needs a sealed bundle", "record key": "created if it does not exist", "ring anchor key": "created if it does not exist", "pin": "created if it does not exist",
 	"record keys": "processes", "record plaintext": "processes", "process": "a process", "decrypt plaintext": "a choice", "extcap keys": "processes",
 	"agent": "a key of ssh-agent", "pkcs11": "a key in a token", "name": "a name", "type": "a media type", "sha256": "a hash", "server-name": "a name", "interface": "an interface", "sight": "a choice", "layouts": "need not exist", "unknown": "a choice", "in": "a place in a call",
@@ -59,7 +59,7 @@ func TestFilesOfFlags(t *testing.T) {
 	base := map[string][]string{
 		"bundle": {capture, "-o", "n.pcapsule"}, "info": {capture}, "ask": {capture, "--external"}, "check": {capture, p.rules}, "query": {capture, "dns"}, "sql": {capture, "SELECT 1"},
 		"shell": {capture}, "kfl check": {"dns"}, "kfl complete": {"d"}, "kfl explain": {"dns"}, "kfl sql": {"dns"}, "show": {capture, "1"}, "follow": {capture, "1"},
-		"packets": {keyed, "--with-keys", "-o", "n.pcapng"}, "objects": {capture}, "findings": {capture}, "decrypt": {keyed, "-o", "n.pcapng"}, "report": {capture, "-o", "n.html"},
+		"packets": {keyed, "--with-keys", "-o", "n.pcapng"}, "wireshark": {keyed, "--print", "-o", "n"}, "objects": {capture}, "findings": {capture}, "decrypt": {keyed, "-o", "n.pcapng"}, "report": {capture, "-o", "n.html"},
 		"report sign": {"r.html", p.bundle, "--key", "plain.file"}, "report verify": {"r.html", p.bundle}, "verify": {p.bundle}, "seal": {p.bundle, "--key", "plain.file"},
 		"timestamp": {p.bundle, "--request", "n.tsq"}, "redact": {p.bundle, "--policy", rules, "-o", "n.pcapsule"}, "reveal": {p.bundle, "--packet", "1", "--seed", "plain.file", "-o", "n.json"},
 		"cut": {p.bundle, "dns", "-o", "n.pcapsule"}, "merge": {p.bundle, "-o", "n.pcapsule"}, "tail ring": {}, "tail mask": {"--ring", "ring"}, "handover": {p.bundle, "--to", "A", "--key", "plain.file", "-o", "n.handover"},

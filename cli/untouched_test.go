@@ -33,7 +33,7 @@ var reads = map[string][]string{
 // writes has the commands that make or change something, or that wait: their failures are tried.
 var writes = map[string][]string{
 	"bundle": {"C", "-o", "new.pcapsule"}, "cut": {"B", "http", "-o", "new.pcapsule"}, "merge": {"B", "-o", "new.pcapsule"}, "decrypt": {"C", "-o", "new.pcapng"},
-	"redact": {"B", "--policy", "T", "-o", "new.pcapsule"}, "packets": {"B", "http", "-o", "new.pcapng"}, "report": {"B", "-o", "new.html"}, "handover": {"B", "--to", "Ann"},
+	"redact": {"B", "--policy", "T", "-o", "new.pcapsule"}, "packets": {"B", "http", "-o", "new.pcapng"}, "wireshark": {"B", "http", "--print", "-o", "new"}, "report": {"B", "-o", "new.html"}, "handover": {"B", "--to", "Ann"},
 	"receive": {"B"}, "seal": {"B", "--key", "T"}, "timestamp": {"B"}, "reveal": {"B", "--seed", "T", "-o", "new.json"}, "custody add": {"B", "--event", "copied"},
 	"snapshot": {"C", "--last", "10m", "-o", "new.pcapsule"}, "store push": {"B", "S"}, "store fetch": {"S/shop.pcapsule"}, "ring anchor": {"C", "--key", "new.key", "-o", "new.anchor"},
 	"report sign": {"T", "B", "--key", "new.key"}, "serve": {"B", "--addr", "127.0.0.1:0"}, "open": {"B", "--print"}, "tail": {"--ring", "C"}, "record": {"-w", "C"},

@@ -24,7 +24,7 @@ const (
 // pcapsule compares the list with the commands.
 func OfPcapsule() []string {
 	return []string{"ask", "bundle", "check", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "fetch", "findings", "follow", "handover", "help", "info", "kfl", "kubectl", "lake", "mcp",
-		"merge", "objects", "open", "packets", "protocols", "query", "receive", "record", "redact", "report", "reveal", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "store", "tail", "timestamp", "verify", "version"}
+		"merge", "objects", "open", "packets", "protocols", "query", "receive", "record", "redact", "report", "reveal", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "store", "tail", "timestamp", "verify", "version", "wireshark"}
 }
 
 var plainWord = regexp.MustCompile(`^[a-z][a-z-]*$`)

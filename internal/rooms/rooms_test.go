@@ -123,6 +123,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cli/clients", "configurations of other programs depend on nothing", nil},
 		{"cli/exit", "exit codes depend on nothing", nil},
 		{"cli/lakecmd", "what two programs declare has limits like other flags", []string{"cli/command"}},
+		{"cli/wireshark", "a profile is files about a case", []string{"forensics", "kfl"}},
 		{"cli/console", "text for people depends on exit codes alone", []string{"cli/exit"}},
 		{"cli/page", "answers on paper need no case", []string{"cli/console", "report/value"}},
 		{"cli/command", "a command that both programs have needs no bundle", []string{"kfl/nearest", "cli/console", "cli/exit", "internal/version", "recorder/filter"}},
