@@ -24,18 +24,22 @@ import (
 func (e *env) cmdCheck() *cobra.Command {
 	var asJSON bool
 	var junit, sarif string
+	var limit int
 	c := &cobra.Command{
 		Use:   "check BUNDLE|CAPTURE... RULES.yaml",
 		Short: "Check traffic against rules: statuses, headers, schemas, latency, retries, database calls",
 		Long: `Check the calls in bundles against a file of rules, by hand or in a CI pipeline. A rule selects
 calls with a KFL filter and states what must be true of them; docs/guide/check.md describes every
 key. A rule without matching calls fails, unless it has min_calls: 0. If a rule of level error
-fails, the exit code is 8, and each call that violates it is listed with its packets.`,
+fails, the exit code is 8, and calls that violate it are listed with their packets.`,
 		Example: `  pcapsule check run.pcapsule rules.yaml
   pcapsule check run.pcapsule rules.yaml --junit check.xml --sarif check.sarif`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			file := args[len(args)-1]
+			if limit < 1 {
+				return exit.Usagef("--limit %d: must be at least 1", limit)
+			}
 			if err := cmp.Or(exit.Outside(junit, sarif), exit.InFolder(junit), exit.InFolder(sarif)); err != nil {
 				return err
 			}
@@ -69,7 +73,7 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 			if asJSON {
 				err = e.printAnswer(r, true)
 			} else {
-				err = e.masked(func(w io.Writer) error { return printCheck(w, r) })(e.Out)
+				err = e.masked(func(w io.Writer) error { return printCheck(w, r, limit) })(e.Out)
 			}
 			if err == nil && r.Failed > 0 {
 				err = exit.With(errors.New(plural.Sprintf("%d of %s failed", r.Failed, plural.Count(int64(len(r.Results)), "rule", "rules"))), exit.Verify, "pcapsule show BUNDLE CALL shows a call that violates a rule; pcapsule packets writes its packets")
@@ -82,6 +86,7 @@ fails, the exit code is 8, and each call that violates it is listed with its pac
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.LongTime)
+	c.Flags().IntVar(&limit, "limit", 5, "violations of a rule to print; JSON, JUnit and SARIF have up to 50")
 	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
 	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
 	return c
@@ -98,7 +103,8 @@ func (e *env) writeReport(path string, mode fs.FileMode, write func(io.Writer) e
 	return exit.OutputError(whole.Replace(path, mode, write), path)
 }
 
-func printCheck(w io.Writer, r *check.Report) error {
+// printCheck prints the outcome of each rule, with its first violations up to a limit.
+func printCheck(w io.Writer, r *check.Report, limit int) error {
 	for _, o := range r.Results {
 		word := map[check.Status]string{check.Pass: "ok", check.Fail: "FAIL", check.NotRecorded: "NOT RECORDED", check.Errored: "ERROR"}[o.Status]
 		if o.Status != check.Pass && o.Level == "warning" {
@@ -109,14 +115,18 @@ func printCheck(w io.Writer, r *check.Report) error {
 			what += ": " + strings.Join(o.Measured, ", ")
 		}
 		_ = console.Row(w, fmt.Sprintf("%-6s ", word), what) // a broken pipe ends the command
-		for _, b := range o.Broken {
+		for _, b := range o.Broken[:min(limit, len(o.Broken))] {
 			_ = console.Row(w, "       ", fmt.Sprintf("expected %s, got %s", console.Printable(b.Expected, 300), console.Printable(b.Got, 300)))
 			if x := b.Call; x != nil {
 				_ = console.Row(w, "         ", fmt.Sprintf("%s  %s -> %s  %s  call %s  %s", x.Time, console.Printable(x.Src, 60), console.Printable(x.Dst, 60), console.Printable(x.Summary, 80), x.CallID[:12], x.Packets))
 			}
 		}
-		if o.More > 0 {
-			fmt.Fprintf(w, "       and %d more\n", o.More)
+		if kept := int64(len(o.Broken)); kept+o.More > int64(limit) {
+			text := fmt.Sprintf("%d of %s listed", min(int64(limit), kept), plural.Count(kept+o.More, "violation", "violations"))
+			if kept > int64(limit) {
+				text += fmt.Sprintf("; --limit %d lists %d", kept, kept)
+			}
+			_ = console.Row(w, "       ", text)
 		}
 	}
 	_, err := fmt.Fprintln(w, plural.Sprintf("%d {rule|rules} passed, %d failed, %d {warning|warnings}; recorded: %s", r.Passed, r.Failed, r.Warned, r.Coverage.Recorded()))
