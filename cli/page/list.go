@@ -1,6 +1,8 @@
 package page
 
 import (
+	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +32,9 @@ func (p *page) list(name string, list []any, indent int) {
 		p.space()
 	}
 	p.line(margin + p.bold + strings.ToUpper(label(name)) + " (" + strconv.Itoa(len(list)) + ")" + p.plain)
+	if name == "rate" {
+		list = withBars(list, p.width)
+	}
 	if !p.table(list, indent) {
 		for i, v := range list {
 			o, _ := v.(object)
@@ -174,4 +179,50 @@ func objects(list []any) bool {
 	}
 	_, ok := list[0].(object)
 	return ok
+}
+
+// Signs of a bar, and its header.
+const (
+	failedSign, otherSign = "█", "▒"
+	barHeader             = "█ failed, ▒ other"
+)
+
+// withBars returns rows of rates with a bar for their calls, of which a part failed.
+func withBars(list []any, screen int) []any {
+	width := 16
+	if screen >= 100 {
+		width = 30
+	}
+	count := func(o object, name string) float64 {
+		n, _ := o.get(name).(json.Number)
+		f, _ := n.Float64()
+		return max(0, f)
+	}
+	most := 0.0
+	for _, v := range list {
+		o, _ := v.(object)
+		most = max(most, count(o, "in")+count(o, "out"))
+	}
+	if most == 0 {
+		return list
+	}
+	var out []any
+	for _, v := range list {
+		o, _ := v.(object)
+		calls := count(o, "in") + count(o, "out")
+		length := int(math.Ceil(calls / most * float64(width))) // any call shows
+		failed := 0
+		if calls > 0 {
+			part := count(o, "failed") / calls
+			failed = int(math.Round(part * float64(length)))
+			if part > 0 && failed == 0 {
+				failed = 1
+			}
+			if part < 1 && failed == length && length > 1 { // neither part is hidden
+				failed--
+			}
+		}
+		out = append(out, append(slices.Clone(o), member{barHeader, strings.Repeat(failedSign, failed) + strings.Repeat(otherSign, length-failed)}))
+	}
+	return out
 }

@@ -63,9 +63,13 @@ const weights = `CASE WHEN reason IN ('OOMKilled', 'OOMKilling', 'SystemOOM') TH
 // systemEvents reads the events of Kubernetes and of the system about the target.
 func (t *timelineAnswer) systemEvents(from, to int64) ([]event, error) {
 	pods, uids, ips, objects := t.names()
+	any := "false"
+	if t.whole {
+		any = "true"
+	}
 	k8s, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, 'k8s' AS kind, coalesce(reason, '') AS event, concat_ws(': ', concat_ws(' ', kind, namespace || '/' || name), left(message, 300)) AS what,
 		coalesce(count, 1) AS times, coalesce(namespace, '') || '/' || coalesce(name, '') AS pod, coalesce(uid, '') AS uid, CASE WHEN kind = 'Pod' THEN %s ELSE 0 END AS weight
-		FROM k8s_events_raw WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR kind <> 'Pod' AND %s) ORDER BY ts_ns, event, what LIMIT %d`, weights, oneOf("coalesce(namespace, '') || '/' || coalesce(name, '')"), oneOf("coalesce(uid, '-')"),
+		FROM k8s_events_raw WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR %s OR kind <> 'Pod' AND %s) ORDER BY ts_ns, event, what LIMIT %d`, weights, any, oneOf("coalesce(namespace, '') || '/' || coalesce(name, '')"), oneOf("coalesce(uid, '-')"),
 		oneOf("regexp_replace(coalesce(namespace, '') || '/' || coalesce(name, ''), '-[0-9a-f]{6,10}$', '')"), ask.MaxAll), from, to, joinTexts(pods), joinTexts(uids), joinTexts(objects))
 	if err != nil {
 		return nil, err
@@ -74,8 +78,8 @@ func (t *timelineAnswer) systemEvents(from, to int64) ([]event, error) {
 		concat_ws(' ', process, 'pid ' || pid, CASE WHEN exit_code IS NOT NULL THEN 'exit code ' || exit_code END, CASE WHEN signal IS NOT NULL THEN 'signal ' || signal END, exe, reason,
 			CASE WHEN remote_ip IS NOT NULL THEN coalesce(local_ip, '') || ':' || coalesce(local_port, 0) || ' – ' || remote_ip || ':' || coalesce(remote_port, 0) END, CASE WHEN after IS NOT NULL THEN coalesce(before, '') || ' → ' || after END) AS what,
 		count(*) AS times, '' AS pod, coalesce(pod_uid, '') AS uid, CASE WHEN event = 'oom_kill' THEN 100 WHEN event = 'exit' AND signal IS NOT NULL AND signal NOT IN (13, 17) THEN 65 WHEN event = 'exit' AND exit_code > 1 THEN 45 WHEN event = 'exit' AND exit_code = 1 THEN 35 ELSE 0 END AS weight
-		FROM (SELECT *, state_before AS before, state_after AS after FROM os_events_raw) WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s) AND NOT (event = 'tcp_state' AND coalesce(after, '') NOT IN ('close', 'close_wait'))
-		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxAll), from, to, joinTexts(uids), joinTexts(ips))
+		FROM (SELECT *, state_before AS before, state_after AS after FROM os_events_raw) WHERE ts_ns BETWEEN ? AND ? AND (%s OR %s OR %s) AND NOT (event = 'tcp_state' AND coalesce(after, '') NOT IN ('close', 'close_wait'))
+		GROUP BY ALL ORDER BY weight DESC, ns, event, what LIMIT %d`, any, oneOf("coalesce(pod_uid, '-')"), oneOf("coalesce(local_ip, '-')"), ask.MaxAll), from, to, joinTexts(uids), joinTexts(ips))
 	return append(k8s, system...), err
 }
 

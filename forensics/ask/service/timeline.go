@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ const (
 // TimelineIn is the input of get_timeline.
 type TimelineIn struct {
 	ask.Scope
-	Workload string `json:"workload" jsonschema:"pod, workload, service, host or address; namespace/name narrows, * and ? match"`
+	Workload string `json:"workload,omitempty" jsonschema:"pod, workload, service, host or address; namespace/name narrows, * and ? match; without it the whole case"`
 	At       string `json:"at,omitempty" jsonschema:"the moment; without at and from, the last crash is found automatically"`
 	Before   string `json:"before,omitempty" jsonschema:"how long before at, such as 2m (the default) or 30s"`
 	After    string `json:"after,omitempty" jsonschema:"how long after at, default 10s"`
@@ -166,6 +167,7 @@ type timelineAnswer struct {
 	in    TimelineIn
 	w     *ask.Window
 	asked string // the name, or empty
+	whole bool   // the target is the whole case: all calls, events and connections
 	list  []target
 	at    int64
 	out   *Timeline
@@ -177,9 +179,6 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 	if err != nil {
 		return nil, err
 	}
-	if in.Workload == "" {
-		return nil, ask.Wrong("workload", "missing: give the name of a pod, workload, service or host")
-	}
 	before, err := length("before", in.Before, beforeMoment)
 	if err != nil {
 		return nil, err
@@ -189,12 +188,14 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 		return nil, err
 	}
 	first, last, _ := c.Window()
-	t := &timelineAnswer{ctx: ctx, c: c, in: in, w: w, asked: in.Workload, out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
+	t := &timelineAnswer{ctx: ctx, c: c, in: in, w: w, asked: in.Workload, whole: in.Workload == "", out: &Timeline{Who: []string{}, Events: []TimelineEvent{}, Activity: []Activity{}, External: []Activity{}, Rate: []RateBucket{}, Listed: []TimelineCall{}}}
 	if t.at, err = ask.ParseTime("at", in.At, 0, first, last); err != nil {
 		return nil, err
 	}
-	if t.list, err = targets(ctx, c, in.Workload); err != nil {
-		return nil, err
+	if !t.whole {
+		if t.list, err = targets(ctx, c, in.Workload); err != nil {
+			return nil, err
+		}
 	}
 	from, to := w.From, w.To
 	if in.At == "" {
@@ -205,7 +206,7 @@ func AskTimeline(ctx context.Context, c *forensics.Case, in TimelineIn) (*Timeli
 			t.at = last
 		}
 	}
-	if t.at != 0 && in.From == "" && in.To == "" {
+	if t.at != 0 && in.From == "" && in.To == "" && (in.At != "" || !t.whole) {
 		begin, end := max(1, t.at-int64(before)), t.at+min(int64(after), math.MaxInt64-t.at)
 		if from, to = max(first, begin), min(last, end); from > to {
 			from, to = begin, end // outside the recording; the coverage of the answer shows it
@@ -263,7 +264,7 @@ func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 			return nil, err
 		}
 	}
-	if len(t.list) == 0 && out.Calls == 0 {
+	if len(t.list) == 0 && out.Calls == 0 && !t.whole {
 		out.Notes = append(out.Notes, ask.UnknownName(t.ctx, t.c, t.in.Workload))
 	}
 	if err := ask.NoteUnread(t.ctx, t.c, &out.Frame, w); err != nil {
@@ -275,6 +276,9 @@ func (t *timelineAnswer) answer(from, to int64) (*Timeline, error) {
 
 // isTarget is the condition that one end of a row, column src_id or dst_id, is the target.
 func (t *timelineAnswer) isTarget(column string) string {
+	if t.whole { // all calls are received
+		return strconv.FormatBool(column == "dst_id")
+	}
 	by := map[int64][]int64{}
 	var bundles []int64
 	for _, p := range t.list {
@@ -306,14 +310,20 @@ func (t *timelineAnswer) isTarget(column string) string {
 // received is the condition that rows of calls went to the target. A name that no endpoint has may be that of a host that
 // clients called.
 func (t *timelineAnswer) received() string {
+	if t.whole {
+		return t.isTarget("dst_id")
+	}
 	if called := terms.Called(t.asked); len(t.list) == 0 && called != "" {
 		return "(" + t.isTarget("dst_id") + " OR " + called + ")"
 	}
 	return t.isTarget("dst_id")
 }
 
-// calls summarizes and lists the calls of the target.
+// calls summarizes and lists the calls of the target. Those of the whole case are only counted, by rate.
 func (t *timelineAnswer) calls() error {
+	if t.whole {
+		return nil
+	}
 	out, w := t.out, t.w
 	in, made := t.received(), t.isTarget("src_id")
 	// A call from the target to itself counts as a call made.
@@ -361,6 +371,9 @@ func (t *timelineAnswer) rate() error {
 	w := t.w
 	each := max(int64(time.Second), (w.To-w.From)/maxBuckets+1)
 	each = (each + int64(time.Second) - 1) / int64(time.Second) * int64(time.Second)
+	if t.whole {
+		each = roundStep((w.To-w.From)/maxBuckets + 1)
+	}
 	in, made := t.received(), t.isTarget("src_id")
 	conns := "(" + t.isTarget("dst_id") + " OR " + made + ")"
 	every, args := w.Connections(t.c, "connections_raw", false)
@@ -373,7 +386,25 @@ func (t *timelineAnswer) rate() error {
 		FROM s LEFT JOIN k ON k.b = s.b LEFT JOIN a ON a.b = s.b LEFT JOIN z ON z.b = s.b ORDER BY s.b`, w.From, each, made, "calls", w.Where, in, conns, w.To, every)
 	var err error
 	t.out.Rate, _, err = ask.Rows[RateBucket](t.ctx, t.c, maxBuckets+2, sql, slices.Concat(w.Args, args, args)...)
+	for _, b := range t.out.Rate {
+		if t.whole {
+			t.out.Calls, t.out.Failed = t.out.Calls+b.In, t.out.Failed+b.Failed
+		}
+	}
 	return err
+}
+
+// roundStep is the shortest time of at least each that is 1, 2 or 5 times a power of ten milliseconds, in nanoseconds.
+func roundStep(each int64) int64 {
+	step := int64(time.Millisecond)
+	for {
+		for _, n := range []int64{1, 2, 5} {
+			if n*step >= each || step > math.MaxInt64/50 {
+				return n * step
+			}
+		}
+		step *= 10
+	}
 }
 
 // Sentence is the answer in one sentence.
