@@ -178,7 +178,7 @@ var groups = []struct{ title, names string }{
 	{"Evidence", "verify seal timestamp reveal custody handover receive"},
 	{"Servers and stores", "open serve mcp store lake"},
 	{"Reference", "kfl schema protocols findings"},
-	{other, "completion version"},
+	{other, "completion man version"},
 }
 
 const other = "Other commands"
@@ -237,6 +237,7 @@ func (e *env) commands() []*cobra.Command {
 		serve.HTTP(e.serving()),
 		serve.Page(e.serving(), e.bundles, e.captureFlags),
 		command.Completion(command.Pcapsule, "commands, flags and their values, bundles in the current folder, KFL, calls and table names"),
+		command.Man(command.Pcapsule),
 		command.Version(command.Pcapsule, bundle.SchemaVersion),
 	}
 }

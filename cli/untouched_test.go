@@ -23,7 +23,7 @@ import (
 var reads = map[string][]string{
 	"info": {"B"}, "query": {"B", "http"}, "sql": {"B", "select count(*) from calls"}, "show": {"B", "226"}, "follow": {"B", "226"}, "objects": {"B"}, "findings": {"B"},
 	"verify": {"B"}, "custody show": {"B"}, "custody verify": {"B"}, "check": {"B", "RULES"}, "report diff": {"R", "R"},
-	"schema": {}, "protocols": {}, "version": {}, "doctor": {}, "completion": {"bash"},
+	"schema": {}, "protocols": {}, "version": {}, "doctor": {}, "completion": {"bash"}, "man": {},
 	"store ls": {"S"}, "store check": {"S/shop.pcapsule"},
 	"kfl check": {"http"}, "kfl complete": {"ht"}, "kfl explain": {"http"}, "kfl fields": {}, "kfl fmt": {"http"}, "kfl sql": {"http"},
 	"ring ls": {"C"}, "ring verify": {"C"}, "ring cat": {"C"}, "report verify": {"T", "B"},

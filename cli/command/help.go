@@ -91,8 +91,8 @@ func commandLines(c *cobra.Command, group string, width int) (list []string) {
 
 func listed(c *cobra.Command) bool { return c.IsAvailableCommand() || c.Name() == "help" }
 
-// flagLine matches a line of pflag: the flag with its type, then its description.
-var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?) {3,}(\S.*)$`)
+// flagLine matches a line of pflag: the flag with its type, then its description, if it has one.
+var flagLine = regexp.MustCompile(`^( +(?:-\w, )?--\S+(?: \S+)?)(?: {3,}(\S.*)| *)$`)
 
 // Types and defaults that pflag prints and that mean nothing to a reader.
 var (
@@ -124,9 +124,12 @@ func flagLines(fl *pflag.FlagSet, width int) (list []string) {
 	}
 	for _, m := range found {
 		if longest > width/2 {
-			list = append(list, m[1], console.Hanging(10, m[2], 10, width))
+			list = append(list, m[1])
+			if m[2] != "" {
+				list = append(list, console.Hanging(10, m[2], 10, width))
+			}
 		} else {
-			list = append(list, console.Hanging(0, fmt.Sprintf("%-*s   %s", longest, m[1], m[2]), longest+3, width))
+			list = append(list, console.Hanging(0, strings.TrimRight(fmt.Sprintf("%-*s   %s", longest, m[1], m[2]), " "), longest+3, width))
 		}
 	}
 	return list

@@ -103,6 +103,14 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 		}
 		files = append(files, member{path, 0o644, text})
 	}
+	page, err := t.start(dir, "man")
+	if err != nil {
+		return nil, err
+	}
+	manual, err := page.Output()
+	if err != nil {
+		return nil, fmt.Errorf("pcapsule man: %w", err)
+	}
 	third, err := t.licences(dir)
 	if err != nil {
 		return nil, err
@@ -113,7 +121,7 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 	}
 	changes := fmt.Sprintf("pcapsule (%s) unstable; urgency=medium\n\n  * Release %s\n  * Commit %s\n\n -- pcapsule developers <developers@pcapsule.example>  %s\n", r.debian(), r.version, r.commit, r.time.Format(time.RFC1123Z))
 	const doc = "usr/share/doc/pcapsule/"
-	for name, text := range map[string][]byte{"changelog.gz": []byte(changes), "third-party-licenses.gz": third, "sbom.cdx.json.gz": sbom} {
+	for name, text := range map[string][]byte{doc + "changelog.gz": []byte(changes), doc + "third-party-licenses.gz": third, doc + "sbom.cdx.json.gz": sbom, "usr/share/man/man1/pcapsule.1.gz": manual} {
 		var b bytes.Buffer
 		z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 		if err != nil {
@@ -125,7 +133,7 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 		if err := z.Close(); err != nil {
 			return nil, err
 		}
-		files = append(files, member{doc + name, 0o644, b.Bytes()})
+		files = append(files, member{name, 0o644, b.Bytes()})
 	}
 	copyright := "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: pcapsule\nSource: https://github.com/pcapsule/pcapsule\n\n" +
 		"Files: *\nCopyright: 2026 the pcapsule authors\nLicense: Apache-2.0\n On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n" +
