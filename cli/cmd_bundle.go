@@ -107,6 +107,14 @@ func (e *env) runBundle(c *cobra.Command, args []string, f *bundleFlags) error {
 	if err != nil {
 		return err
 	}
+	args, u, err := e.unzip(c.Context(), args, f.output)
+	if err != nil {
+		return err
+	}
+	defer u.remove()
+	if len(u.notes) > 0 {
+		o.Custody.Note = strings.TrimPrefix(strings.Join(append([]string{o.Custody.Note}, u.notes...), "; "), "; ")
+	}
 	bar := e.Progress()
 	o.Progress = drawn(bar)
 	began := time.Now()
@@ -140,7 +148,7 @@ func outputOf(capture string) string {
 		capture = abs
 	}
 	name := filepath.Base(capture)
-	for _, end := range []string{".gz", ".zst", ".pcap", ".pcapng", ".cap"} {
+	for _, end := range []string{".zip", ".gz", ".zst", ".pcap", ".pcapng", ".cap"} {
 		if short := strings.TrimSuffix(name, end); short != "" {
 			name = short
 		}
