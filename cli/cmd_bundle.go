@@ -31,6 +31,7 @@ type bundleFlags struct {
 	output       string
 	kube         []string
 	hosts        []string
+	alerts       []string
 	keys         exporting.Keys
 	embedKeys    bool
 	keysTo       []string
@@ -84,6 +85,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
+	fl.StringArrayVar(&f.alerts, "alerts", nil, "log of another program about the same traffic: eve.json of Suricata, or notice, intel, weird or conn of Zeek; can be repeated")
 	f.keys.Register(fl)
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")
@@ -158,7 +160,7 @@ func outputOf(capture string) string {
 
 // options reads the flags. It refuses an output that cannot be created.
 func (f *bundleFlags) options(e *env) (exporter.Options, error) {
-	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Filter: f.filter, Only: f.only, Without: f.without, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
+	o := exporter.Options{Kube: f.kube, Hosts: f.hosts, Alerts: f.alerts, Filter: f.filter, Only: f.only, Without: f.without, Jobs: f.jobs, Release: version.Release, Stdin: e.In}
 	err := newBundle(f.output)
 	if err != nil {
 		return o, err

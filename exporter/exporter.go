@@ -43,6 +43,7 @@ import (
 type Options struct {
 	Kube     []string // files with kubectl output
 	Hosts    []string // hosts files
+	Alerts   []string // logs of Suricata and Zeek
 	Keys     []string // key logs, RSA private keys, captures with secrets in them
 	Filter   string   // in the syntax of pcap-filter(7); packets that do not match stay only in the packet files
 	FromNs   int64    // earlier packets are excluded from the tables; 0 is no limit
@@ -166,6 +167,10 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	if err != nil {
 		return nil, err
 	}
+	said, err := read.LoadAlerts(b, o.Alerts, o.limit())
+	if err != nil {
+		return nil, err
+	}
 	keys, err := read.LoadKeys(sources, o.Keys, o.Identities)
 	if err != nil {
 		return nil, err
@@ -187,7 +192,11 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 		return nil, err
 	}
 	defer out.Abort()
-	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used, o.limit())
+	claims, err := join.NewSaid(said.Claims, o.Filter != "" || o.FromNs != 0 || o.ToNs != 0)
+	if err != nil {
+		return nil, err
+	}
+	joiner := join.New(out, join.NewIdentity(who.Index, who.Known), used, claims, o.limit())
 	m := &bundle.Manifest{Tool: bundle.Tool{Name: "pcapsule", Release: o.Release}}
 	protocols := o.protocols(keys.Store)
 	reader, err := pipe(ctx, o.reads(sources, b, protocols), false, protocols, o, func(r *round.Round) error {
@@ -206,6 +215,7 @@ func build(ctx context.Context, sources *read.Inputs, b *bundle.Builder, o Optio
 	}
 	reader.Describe(m)
 	who.Describe(m)
+	said.Describe(m)
 	keys.Describe(m)
 	joiner.DescribeUnused(m)
 	describeOptions(m, o)

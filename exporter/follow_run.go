@@ -71,7 +71,7 @@ func (f *following) begin(limit memory.Limit) error {
 	if err := f.store.Begin(empty); err != nil {
 		return err
 	}
-	f.joiner = join.NewLive(join.New(base, join.NewIdentity(workload.NewIndex(), false), nil, limit))
+	f.joiner = join.NewLive(join.New(base, join.NewIdentity(workload.NewIndex(), false), nil, nil, limit))
 	f.nextLarge()
 	return nil
 }

@@ -151,7 +151,7 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 	if err := o.checkProtocols(); err != nil {
 		return o, fmt.Errorf("%w: %w", ErrNotRederivable, err)
 	}
-	o.Kube, o.Hosts = nil, nil
+	o.Kube, o.Hosts, o.Alerts = nil, nil, nil
 	if err := keysOf(b, &o); err != nil {
 		return o, err
 	}
@@ -159,8 +159,12 @@ func optionsOf(b *bundle.Bundle, o Options) (Options, error) {
 		if strings.HasPrefix(s.Kind, "keys") || beside(s.Kind) || s.Path == "" || s.SHA256 == nil { // nothing of it was used
 			continue
 		}
-		if p := b.Path(s.Path); !slices.Contains(o.Kube, p) {
-			o.Kube = append(o.Kube, p)
+		to := &o.Kube
+		if s.Kind == "alerts" {
+			to = &o.Alerts
+		}
+		if p := b.Path(s.Path); !slices.Contains(*to, p) {
+			*to = append(*to, p)
 		}
 	}
 	return o, nil

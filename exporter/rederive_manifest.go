@@ -255,6 +255,7 @@ func (c *comparison) counters(m *bundle.Manifest) {
 	read := map[string][]string{
 		"owners":    {"lines", "malformed", "oversize", "limited", "replaced"},
 		"events":    {"lines", "malformed", "oversize", "limited"},
+		"alerts":    {"lines", "other", "malformed", "oversize", "limited"},
 		"keys":      {"secrets", "duplicates", "conflicts", "wrong_lines"},
 		"keys_used": {"lines_kept"},
 	}

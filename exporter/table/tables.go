@@ -253,6 +253,40 @@ type OSEvent struct {
 	LeftOut     Opt[int64]  `col:"left_out" doc:"number of events of this kind that were left out before this one, because there were too many at once"`
 }
 
+// Alert is what another program, such as Suricata, said about traffic. It is no verdict of ours.
+type Alert struct {
+	AlertNo     int64       `col:"alert_no" doc:"number from 0 without gaps, in the order of ts_ns"`
+	Program     string      `col:"program" enc:"dict" doc:"program that said it: suricata or zeek"`
+	Version     Opt[string] `col:"program_version" enc:"dict" doc:"its version, if its log says it"`
+	Kind        string      `col:"kind" enc:"dict" doc:"alert, anomaly or fileinfo of Suricata; notice, intel, weird or conn of Zeek"`
+	RuleID      Opt[string] `col:"rule_id" enc:"dict" doc:"rule: group, id and revision of a signature, type of a notice, name of an anomaly, state of a connection"`
+	Rule        Opt[string] `col:"rule" enc:"dict" doc:"text of the rule; history of a connection"`
+	Category    Opt[string] `col:"category" enc:"dict" doc:"category in the program's words"`
+	Severity    Opt[string] `col:"severity" enc:"dict" doc:"severity in the program's words: 1 is Suricata's worst"`
+	Action      Opt[string] `col:"action" enc:"dict" doc:"what the program did: allowed or blocked"`
+	TsNs        int64       `col:"ts_ns" unit:"ns" doc:"time that the program said"`
+	Ts          Micros      `col:"ts" unit:"us" doc:"ts_ns truncated to microseconds, UTC"`
+	EndNs       Opt[int64]  `col:"end_ns" unit:"ns" doc:"end of a connection, of conn"`
+	Transport   Opt[string] `col:"transport" enc:"dict" doc:"protocol that it said: tcp, udp, sctp, icmp or another IP protocol's name"`
+	SrcIP       Opt[string] `col:"src_ip" doc:"first address that it named: sender of a packet, of Zeek the client"`
+	SrcPort     Opt[int32]  `col:"src_port" doc:"its port"`
+	DstIP       Opt[string] `col:"dst_ip" doc:"other address"`
+	DstPort     Opt[int32]  `col:"dst_port" doc:"its port"`
+	CommunityID Opt[string] `col:"community_id" doc:"Community ID as the program said it"`
+	SaidID      Opt[string] `col:"said_id" doc:"the program's own number of the connection: flow_id, uid"`
+	Frame       Opt[int64]  `col:"frame" doc:"frame number that the program said, from 1"`
+	Here        string      `col:"packets_here" enc:"dict" doc:"whether the packets that it is about are in this bundle: yes, no or unknown; docs/format/alerts.md has the rules"`
+	Why         string      `col:"packets_why" enc:"dict" doc:"rule that decided it: packet, frame, no_flow, outside, no_packet, no_ends or excluded"`
+	FlowID      Opt[int64]  `col:"flow_id" doc:"flow that it is about"`
+	ConnID      Opt[int64]  `col:"conn_id" doc:"connection that it is about"`
+	CallNos     []int64     `col:"call_nos" doc:"calls that it is about"`
+	Cites       Cites       `col:"cites" unit:"packets" doc:"packets that it is about; see table packets"`
+	Text        Opt[string] `col:"text" doc:"message with text from the traffic, such as the URL of an alert, or the text of a notice"`
+	Detail      Opt[string] `col:"detail" doc:"further parts of the log's line, as JSON"`
+	Source      Opt[string] `col:"source" enc:"dict" doc:"name of the log"`
+	Line        Opt[int64]  `col:"line" doc:"number of the line in it"`
+}
+
 // Workload is one Kubernetes object with addresses, during the time for which it is known.
 type Workload struct {
 	Kind        string      `col:"kind" enc:"dict" doc:"pod, service, node, namespace or networkpolicy"`
@@ -321,6 +355,7 @@ func All() []*Schema {
 		SchemaOf("os_events", "operating system events", OSEvent{}),
 		SchemaOf("coverage", "what was recorded, where and when, and every coverage gap with its reason", Coverage{}),
 		SchemaOf("anomalies", "what could not be decoded or had to be guessed, with its place", Anomaly{}),
+		SchemaOf("alerts", "what other programs said: alerts of Suricata, logs of Zeek", Alert{}),
 		SchemaOf("objects", "files seen in transfer, and bodies too large for the table bodies", Object{}),
 	}
 }

@@ -245,6 +245,11 @@ func encrypted(r *table.Connection, e *dissect.Encryption) {
 // flipped reports whether content showed that client and server are swapped compared with Ends.
 func (c *Conn) flipped() bool { return c.d != nil && c.d.Flipped() }
 
+// CommunityID is Community ID version 1, seed 0, of a conversation of TCP, UDP or SCTP.
+func CommunityID(a, b End, proto uint8) string {
+	return communityID(&end{addr: a.Addr, port: a.Port}, &end{addr: b.Addr, port: b.Port}, proto, 0, 0)
+}
+
 // communityID is Community ID version 1, seed 0: SHA-1 over the ordered five-tuple. For ICMP, the message type and the
 // type that answers it, or the code, replace the ports; if no type answers it, the ends are not put in order.
 func communityID(a, b *end, proto, kind, code uint8) string {

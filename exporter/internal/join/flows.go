@@ -37,6 +37,9 @@ func (j *Joiner) flowRow(f *flow.FlowRow) *table.Flow {
 	row.FlowID, row.ConnID = at.no, j.known.conn(at.conn).no
 	row.SrcID, row.DstID = ends(at.ids, f.Swapped)
 	row.Interface = j.known.links[at.link].Name
+	for _, e := range at.said {
+		e.flow(row)
+	}
 	return row
 }
 

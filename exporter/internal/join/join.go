@@ -14,6 +14,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/internal/alerts"
 	"github.com/pcapsule/pcapsule/exporter/internal/flow"
 	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 	"github.com/pcapsule/pcapsule/exporter/internal/round"
@@ -41,6 +42,7 @@ type Joiner struct {
 	keyStates   map[string]int64
 	events      []table.K8sEvent // of side files
 	order       []round.Place
+	said        *Said
 }
 
 // rows are the rows that wait to be written.
@@ -63,10 +65,13 @@ func pass[T any](to *write.Tables, name string, list []*T) ([]*T, error) {
 	return list[:0], err
 }
 
-// New makes a joiner that writes to out. The limit bounds its memory.
-func New(out *write.Tables, who *Identity, keys *UsedKeys, limit memory.Limit) *Joiner {
+// New makes a joiner that writes to out; said may be nil. The limit bounds its memory.
+func New(out *write.Tables, who *Identity, keys *UsedKeys, said *Said, limit memory.Limit) *Joiner {
 	who.limit = limit
-	return &Joiner{idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
+	if said == nil {
+		said = &Said{claims: alerts.New(0, 0)}
+	}
+	return &Joiner{said: said, idNames: dissect.NewIDNames(limit.Scale(dissect.MaxIDNames)), ids: callIDs{limit: limit}, out: out, who: who, keys: keys, bodies: bodies{limit: limit, kept: map[table.Hash]struct{}{}}, first: math.MaxInt64, last: math.MinInt64,
 		rows: rows{calls: map[string][]unsafe.Pointer{}}, anomalies: map[[2]string]int64{}, keyStates: map[string]int64{}}
 }
 
@@ -107,14 +112,18 @@ func (j *Joiner) writePackets(r *round.Round) error {
 		row := table.Packet{PacketNo: p.No, FileID: p.File, Offset: p.Offset, FileIndex: p.FileIndex, Frame: p.Frame, TsNs: p.Stamp,
 			CapLen: p.CapLen, Len: p.Len, Payload: p.PayloadLen, Flags: int32(p.TCPFlags&0xff) | int32(p.Mark)}
 		if p.Flow != 0 {
-			row.FlowID = table.Some(j.known.flow(p.Flow).no)
+			f := j.known.flow(p.Flow)
+			row.FlowID = table.Some(f.no)
+			j.said.packet(p, f, j.known.conn(f.conn))
 		}
+		j.said.frame(p, row.FlowID)
 		list = append(list, row)
 		j.acc.Bytes += int64(p.Len)
 		j.first, j.last = min(j.first, p.Time), max(j.last, p.Time)
 	}
 	j.rows.packets = list
 	j.acc.Packets += int64(len(list))
+	j.said.settle()
 	return write.Append(j.out, "packets", list)
 }
 
@@ -158,6 +167,9 @@ func (j *Joiner) call(e *flow.CallRow) error {
 	j.names(e, conn)
 	if r, ok := e.Row.(dissect.IDNamer); ok {
 		r.NameIDs(j.idNames)
+	}
+	if conn.said != nil {
+		j.said.calls = append(j.said.calls, saidCall{conn.said, c.CallNo, c.Cites})
 	}
 	if e.Ticket != 0 {
 		conn.waits = append(conn.waits, waiting{e.Ticket, c.CallNo})
@@ -299,6 +311,9 @@ func (j *Joiner) writeAnomalies(r *round.Round) (err error) {
 // Finish writes the tables that are known at the end, closes all and fills the manifest.
 func (j *Joiner) Finish(m *bundle.Manifest) error {
 	if err := j.writeKube(); err != nil {
+		return err
+	}
+	if err := j.writeAlerts(); err != nil {
 		return err
 	}
 	if err := j.out.Finish(m); err != nil {

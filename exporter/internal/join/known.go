@@ -24,6 +24,7 @@ type joinedFlow struct {
 	ends  [2]flow.End // client and server, as it shows them
 	ids   [2]int64    // endpoints of both
 	ranks [2]uint8    // how well the owners of both are known
+	said  []*saidEnds // claims about its ends
 }
 
 // joinedConn is a connection that has its number.
@@ -39,6 +40,7 @@ type joinedConn struct {
 	by    [2]int32    // interfaces of the flows that showed them
 	again bool        // another connection had one of its calls: reported once
 	waits []waiting   // calls whose receipts follow
+	said  *saidConn   // nil unless there are claims about the ends of a flow
 }
 
 func (k *known) flow(id flow.ID) *joinedFlow { return &k.flows[id] }
@@ -122,6 +124,11 @@ func (j *Joiner) start(s *flow.Started) {
 	case s.Translated && s.Ends[1] != s.Dialled[1]:
 		c := j.known.conn(s.Conn)
 		c.ids[1], c.at[1] = f.ids[1], f.ends[1]
+	}
+	if f.said = j.said.about(s.Ends, s.Proto); f.said != nil {
+		if c := j.known.conn(s.Conn); c.said == nil {
+			c.said = &saidConn{}
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func TestIDsAreForgotten(t *testing.T) {
 // TestForgottenWriters: a call whose writer's number is forgotten, or whom nobody named, has
 // no process, and not another's.
 func TestForgottenWriters(t *testing.T) {
-	j := New(nil, NewIdentity(&workload.Index{}, false), nil, 0)
+	j := New(nil, NewIdentity(&workload.Index{}, false), nil, nil, 0)
 	process := func(pid int64) workload.Identity {
 		return workload.Identity{Kind: "process", Process: "p", PID: pid, Program: &workload.Process{PID: pid}, Known: workload.Writer, HowKnown: "writer"}
 	}

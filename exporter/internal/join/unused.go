@@ -22,6 +22,9 @@ func (j *Joiner) DescribeUnused(m *bundle.Manifest) {
 			warnOf(m, f.kind, "no address "+f.what+" occurs in the captures")
 		}
 	}
+	if j.said.claims.Len() > 0 && j.said.here == 0 {
+		warnOf(m, "alerts", "no packet that an alert is about is in the captures")
+	}
 	keys := m.Accounts.Counters["keys"]
 	if keys["secrets"] == 0 || keys["connections_verified"] > 0 {
 		return

@@ -21,7 +21,7 @@ import (
 // every question about a time range. Rows of tables that are not listed are about no time.
 var times = map[string]string{
 	"calls": "ts_ns", "objects": "ts_ns", "packets": "ts_ns", "tcp_events": "ts_ns", "anomalies": "ts_ns",
-	"k8s_events": "ts_ns", "os_events": "ts_ns",
+	"k8s_events": "ts_ns", "os_events": "ts_ns", "alerts": "ts_ns",
 	"connections": "last_ns", "flows": "last_ns", "coverage": "to_ns",
 }
 
