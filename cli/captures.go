@@ -28,6 +28,7 @@ func (e *env) captureFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringArrayVar(&e.captures.kube, "kube", nil, "for captures: output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&e.captures.hosts, "hosts", nil, "for captures: hosts file that names addresses; can be repeated")
+	fl.StringArrayVar(&e.captures.alerts, "alerts", nil, "for captures: log of Suricata or Zeek, as in pcapsule bundle; can be repeated")
 	fl.StringArrayVar(&e.captures.keys.Files, "keys", nil, "for captures: file with keys, as in pcapsule bundle; can be repeated")
 	fl.StringArrayVar(&e.captures.keys.Identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
 }
@@ -57,8 +58,8 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 	}
 	f := &e.captures
 	if len(captures) == 0 {
-		if len(f.kube)+len(f.hosts)+len(f.keys.Files)+len(f.keys.Identities) > 0 {
-			return nil, exit.With(errors.New("--kube, --hosts, --keys and --identity apply to captures, but only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
+		if len(f.kube)+len(f.hosts)+len(f.alerts)+len(f.keys.Files)+len(f.keys.Identities) > 0 {
+			return nil, exit.With(errors.New("--kube, --hosts, --alerts, --keys and --identity apply to captures, but only bundles were given"), exit.Usage, "make the bundle again from its capture: pcapsule bundle CAPTURE --keys FILE -o NAME.pcapsule")
 		}
 		return out, nil
 	}
@@ -73,7 +74,7 @@ func (e *env) bundles(ctx context.Context, paths []string) ([]string, error) {
 // cached returns the path of the captures' bundle in the cache. It makes the bundle if the
 // cache does not have it.
 func (e *env) cached(ctx context.Context, captures []string) (string, error) {
-	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Release: version.Release, Custody: madeBy(false)}
+	o := exporter.Options{Kube: e.captures.kube, Hosts: e.captures.hosts, Alerts: e.captures.alerts, Release: version.Release, Custody: madeBy(false)}
 	if err := applyKeys(&e.captures.keys, &o); err != nil {
 		return "", err
 	}
@@ -83,7 +84,7 @@ func (e *env) cached(ctx context.Context, captures []string) (string, error) {
 	}
 	v := version.Of(command.Pcapsule)
 	key := cache.NewKey(v.Release, v.Commit, unreleased(), fmt.Sprint(bundle.SchemaVersion))
-	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.Identities} {
+	for i, list := range [][]string{captures, o.Kube, o.Hosts, o.Keys, e.captures.keys.Identities, o.Alerts} {
 		key.Word(fmt.Sprint(i))
 		for _, p := range list {
 			if err := addTo(key, p, ctx.Err); err != nil {

@@ -156,13 +156,13 @@ func (e *env) connections(ctx context.Context, path string, said bundle.DerivedC
 
 func (e *env) cmdMerge() *cobra.Command {
 	var f deriveFlags
-	var kube, hosts []string
+	var kube, hosts, alerts []string
 	var keys exporting.Keys
 	c := &cobra.Command{
 		Use:   "merge BUNDLE -o NAME.pcapsule",
-		Short: "Rebuild a bundle from the same packets with more names or keys",
-		Long: `Make a bundle of the same packets, with names from a Kubernetes dump or a hosts file, or
-with keys that decrypt more of them. The keys that were used are kept in data/keys/, because the
+		Short: "Rebuild a bundle from the same packets with more names, alerts or keys",
+		Long: `Make a bundle of the same packets, with names from a Kubernetes dump or a hosts file,
+alerts of Suricata or Zeek, or keys that decrypt more of them. The keys that were used are kept in data/keys/, because the
 tables cannot be rebuilt without them, so only its owner can read the new bundle.`,
 		Example: `  pcapsule merge incident.pcapsule --kube kube.json -o named.pcapsule
   pcapsule merge incident.pcapsule --keys sslkeys.log -o decrypted.pcapsule`,
@@ -172,8 +172,8 @@ tables cannot be rebuilt without them, so only its owner can read the new bundle
 			if err != nil {
 				return err
 			}
-			if o.Kube, o.Hosts = kube, hosts; len(kube)+len(hosts)+len(o.Keys) == 0 {
-				return exit.Usagef("nothing to merge: give --kube, --hosts or --keys")
+			if o.Kube, o.Hosts, o.Alerts = kube, hosts, alerts; len(kube)+len(hosts)+len(alerts)+len(o.Keys) == 0 {
+				return exit.Usagef("nothing to merge: give --kube, --hosts, --alerts or --keys")
 			}
 			began := time.Now()
 			r, err := derive.Merge(c.Context(), b, f.output, o)
@@ -186,6 +186,7 @@ tables cannot be rebuilt without them, so only its owner can read the new bundle
 	f.register(c)
 	c.Flags().StringArrayVar(&kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	c.Flags().StringArrayVar(&hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
+	c.Flags().StringArrayVar(&alerts, "alerts", nil, "log of Suricata or Zeek, as in pcapsule bundle; can be repeated")
 	keys.Register(c.Flags())
 	return c
 }

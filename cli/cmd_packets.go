@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +38,7 @@ type packetsFlags struct {
 	profile          string
 	calls            []string
 	frames           []string
+	alerts           []string
 	sql              string
 }
 
@@ -45,7 +49,7 @@ func (e *env) cmdPackets() *cobra.Command {
 		Short: "Write the packets of matching calls to a capture for Wireshark",
 		Long: `Write the packets that calls cite to a pcapng file, with their original bytes and times. A comment
 on each packet gives its file and frame. The last argument is a KFL filter, unless --call,
---frames, --sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
+--alert, --frames, --sql or a time window selects the packets. If nothing matches, the output is a capture without packets.
 
 Secrets are left out by default. With --with-keys, the secrets of the selected connections precede
 the packets, so that Wireshark can decrypt them. Earlier packets of these connections are included
@@ -119,6 +123,11 @@ func (e *env) writeSlice(c *cobra.Command, args []string, sel forensics.Selectio
 	if sel.From, sel.To, err = f.times(cs); err != nil {
 		return err
 	}
+	if len(f.alerts) > 0 {
+		if sel.SQL, err = f.alertPackets(ctx, cs); err != nil {
+			return e.questionError(err)
+		}
+	}
 	said := func() {}
 	if f.profile != "" {
 		if said, err = e.writeProfile(ctx, cs, sel.KFL, f.profile); err != nil {
@@ -167,8 +176,11 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 	if len(f.frames) > 0 {
 		chosen++
 	}
+	if len(f.alerts) > 0 {
+		chosen++
+	}
 	if chosen > 1 {
-		return sel, args, exit.Usagef("a KFL filter, --call, --frames and --sql exclude each other: give one")
+		return sel, args, exit.Usagef("a KFL filter, --call, --alert, --frames and --sql exclude each other: give one")
 	}
 	switch {
 	case f.withContext && f.wholeConnections:
@@ -197,6 +209,52 @@ func (f *packetsFlags) selection(args []string) (forensics.Selection, []string, 
 		return sel, args, command.OneOf("--comments", f.comments, []string{"place", "packet", "call", "none"})
 	}
 	return sel, args, f.keyOptions(&sel)
+}
+
+// alertPackets is SQL for the packets that alerts are about: those that they cite, else those of their flow.
+func (f *packetsFlags) alertPackets(ctx context.Context, cs *forensics.Case) (string, error) {
+	var parts []string
+	for _, id := range f.alerts {
+		bundle, no := "", id
+		if cs.Several() {
+			bundle, no, _ = strings.Cut(id, "#")
+		}
+		n, err := strconv.ParseUint(no, 10, 62)
+		b, err2 := strconv.ParseUint(cmp.Or(bundle, "0"), 10, 31)
+		switch {
+		case cs.Several() && (bundle == "" || err != nil || err2 != nil):
+			return "", exit.Usagef("--alert %q: with several bundles, give the number of the bundle and of the alert, such as 0#12", id)
+		case err != nil:
+			return "", exit.Usagef("--alert %q: must be a number of column alert_no of table alerts", id)
+		}
+		key, of := "", ""
+		if cs.Several() {
+			key, of = "bundle, ", fmt.Sprintf("bundle = %d AND ", b)
+		}
+		where := fmt.Sprintf("FROM alerts WHERE %salert_no = %d", of, n)
+		found, flow, here := false, false, ""
+		_, err = cs.Each(ctx, forensics.Query{SQL: "SELECT flow_id IS NOT NULL AND (cites IS NULL OR len(cites) = 0 OR kind = 'conn') AS by_flow, cites IS NULL OR len(cites) = 0 AS nothing, packets_why " + where}, nil, func(_ []forensics.Column, row []any) error {
+			found = true
+			flow, _ = row[0].(bool)
+			if nothing, _ := row[1].(bool); nothing && !flow {
+				here, _ = row[2].(string)
+			}
+			return nil
+		})
+		switch {
+		case err != nil:
+			return "", err
+		case !found:
+			return "", exit.With(fmt.Errorf("alert %s: %w", id, forensics.ErrNotFound), exit.Other, "pcapsule sql BUNDLE 'SELECT alert_no, program, rule FROM alerts' lists the alerts")
+		case here != "":
+			return "", exit.With(fmt.Errorf("alert %s: its packets are not in this bundle, or cannot be told (%s)", id, here), exit.Other, "docs/format/alerts.md explains the reason")
+		case flow:
+			parts = append(parts, fmt.Sprintf("SELECT %spacket_no FROM packets WHERE (%[1]sflow_id) IN (SELECT (%[1]sflow_id) %[2]s)", key, where))
+		default:
+			parts = append(parts, fmt.Sprintf(`SELECT %sunnest(flatten(list_transform(cites, r -> range(r."first", r."last" + 1)))) AS packet_no %s`, key, where))
+		}
+	}
+	return strings.Join(parts, " UNION "), nil
 }
 
 // keyOptions reads the flags about keys.
@@ -252,7 +310,7 @@ func (e *env) printSlice(r *forensics.CarveReport, f *packetsFlags) {
 		}
 	}
 	calls := ""
-	if len(f.frames) == 0 {
+	if len(f.frames)+len(f.alerts) == 0 {
 		calls = ", from " + plural.Count(r.Calls, "call", "calls")
 	}
 	fmt.Fprintf(to, "%s: %s, %s%s%s\n", f.output, plural.Count(r.Packets, "packet", "packets"), console.ByteSize(r.Bytes), calls, keys)

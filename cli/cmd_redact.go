@@ -194,7 +194,7 @@ type tables struct{ exporter.Options }
 // Derive implements derive.Exporter.
 func (t tables) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
 	o := t.Options
-	o.Kube, o.Hosts, o.Keys, o.EmbedKeys, o.MoveInputs = a.Kube, a.Hosts, a.Keys, a.EmbedKeys, a.MoveInputs
+	o.Kube, o.Hosts, o.Alerts, o.Keys, o.EmbedKeys, o.MoveInputs = a.Kube, a.Hosts, a.Alerts, a.Keys, a.EmbedKeys, a.MoveInputs
 	return exporter.Derive(ctx, b, output, o, func(d *exporter.Draft) error {
 		return accept(&derive.Draft{Manifest: d.Manifest, Sources: d.Sources, Files: d.Files(), Path: d.Path, Add: d.Add})
 	})

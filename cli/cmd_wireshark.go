@@ -66,6 +66,7 @@ func (f *packetsFlags) choiceFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.vantage, "vantage", "one", "one: each connection as seen from one place; both: from every place that saw it")
 	fl.StringArrayVar(&f.calls, "call", nil, "call_id, or # and call_no; can be repeated")
+	fl.StringArrayVar(&f.alerts, "alert", nil, "alert_no of an alert of another program (pcapsule bundle --alerts); can be repeated")
 	fl.StringArrayVar(&f.frames, "frames", nil, "frames as answers and reports cite them: 'node.pcap frames 12-15,20' or node.pcap:12-15,20; can be repeated")
 	fl.StringVar(&f.sql, "sql", "", "SQL query with a column cites, packet_no, call_no or flow_id")
 	deadlineFlag(c, forensics.LongTime)

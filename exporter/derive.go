@@ -38,16 +38,16 @@ func (d *Draft) Add(rel string, data []byte) error {
 }
 
 // Derive makes a bundle at output from the packets and side inputs that b describes, with b's
-// options that change data/. It adds the Kube files, hosts files and keys of o. accept sees the
+// options that change data/. It adds the Kube files, hosts files, alerts and keys of o. accept sees the
 // draft before it gets its name; if it returns an error, nothing is left behind. The errors are
 // those of Run. With o.MoveInputs, the packet files of b are moved, not copied.
 func Derive(ctx context.Context, b *bundle.Bundle, output string, o Options, accept func(*Draft) error) (*bundle.Manifest, error) {
-	kube, hosts := o.Kube, o.Hosts
+	kube, hosts, alerts := o.Kube, o.Hosts, o.Alerts
 	o, err := optionsOf(b, o)
 	if err != nil {
 		return nil, err
 	}
-	o.Kube, o.Hosts = append(o.Kube, kube...), hosts
+	o.Kube, o.Hosts, o.Alerts = append(o.Kube, kube...), hosts, append(o.Alerts, alerts...)
 	sources, err := read.OfBundle(b)
 	if err != nil {
 		return nil, err

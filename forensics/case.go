@@ -337,6 +337,18 @@ func (c *Case) GeoIP() *geoip.Set { return c.options.GeoIP }
 // Indicators returns the lists with which the case was opened.
 func (c *Case) Indicators() *indicator.Set { return c.options.Indicators }
 
+// Alerts is the number of alerts of other programs in the bundles.
+func (c *Case) Alerts() (n int64) {
+	for _, b := range c.bundles {
+		for _, t := range b.Manifest.Tables {
+			if t.Name == "alerts" {
+				n += t.Rows
+			}
+		}
+	}
+	return n
+}
+
 // Bundles lists the open bundles.
 func (c *Case) Bundles() []BundleInfo {
 	var out []BundleInfo

@@ -120,7 +120,7 @@ func (m *maker) cut(ctx context.Context, path, to string, v download.View, owner
 
 // Derive implements derive.Exporter.
 func (m *maker) Derive(ctx context.Context, b *bundle.Bundle, output string, a derive.Additions, accept func(*derive.Draft) error) (*bundle.Manifest, error) {
-	o := exporter.Options{Release: version.Release, Memory: m.memory, Kube: a.Kube, Hosts: a.Hosts, Keys: a.Keys, EmbedKeys: a.EmbedKeys, MoveInputs: a.MoveInputs}
+	o := exporter.Options{Release: version.Release, Memory: m.memory, Kube: a.Kube, Hosts: a.Hosts, Alerts: a.Alerts, Keys: a.Keys, EmbedKeys: a.EmbedKeys, MoveInputs: a.MoveInputs}
 	return exporter.Derive(ctx, b, output, o, func(d *exporter.Draft) error {
 		return accept(&derive.Draft{Manifest: d.Manifest, Sources: d.Sources, Files: d.Files(), Path: d.Path, Add: d.Add})
 	})

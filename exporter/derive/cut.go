@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/alerts"
 	"github.com/pcapsule/pcapsule/exporter/internal/namespaces"
 	"github.com/pcapsule/pcapsule/exporter/internal/parts"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -64,7 +65,11 @@ func Cut(ctx context.Context, b *bundle.Bundle, output string, c Choice, o Optio
 	if src.spaces != nil {
 		d.From.Packets, d.Packets.Removed = 0, 0
 	}
-	events, err := src.cutSides(addrs, &o)
+	said, err := alertsOf(ctx, tables, keep)
+	if err != nil {
+		return nil, err
+	}
+	events, err := src.cutSides(addrs, said, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (s *source) cut(keep map[int32]map[int64]bool, d *bundle.Derived, o *Option
 }
 
 // cutSides copies the side inputs that kept packets need. It reports whether there were events.
-func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err error) {
+func (s *source) cutSides(addrs map[string]bool, said map[int64]bool, o *Options) (events bool, err error) {
 	kept := map[int32]bool{}
 	for i := range s.to.Manifest.Inputs {
 		kept[s.to.Manifest.Inputs[i].FileID] = true
@@ -137,12 +142,39 @@ func (s *source) cutSides(addrs map[string]bool, o *Options) (events bool, err e
 		if x.Kind == "kube" || x.Kind == "hosts" {
 			return reduced(data, addrs)
 		}
+		if x.Kind == "alerts" { // a line for each row
+			return alerts.Keep(data, func(no int) bool { return said[int64(no)] })
+		}
 		if s.spaces != nil {
 			return s.spaces.owners(data)
 		}
 		return data
 	})
 	return events, err
+}
+
+// alertsOf lists the alerts that cite a packet that is kept.
+func alertsOf(ctx context.Context, tables map[string][]string, keep map[int32]map[int64]bool) (map[int64]bool, error) {
+	by := map[int64][]int64{} // alerts by packet
+	err := parts.Each(ctx, tables["alerts"], []string{"alert_no", "cites"}, func(v []any) error {
+		if no, ok := v[0].(int64); ok {
+			cites, _ := v[1].(table.Cites)
+			eachNo(cites, func(packet int64) { by[packet] = append(by[packet], no) })
+		}
+		return nil
+	})
+	if err != nil || len(by) == 0 {
+		return nil, err
+	}
+	said := map[int64]bool{}
+	err = eachPacket(ctx, tables, func(p *packetRow) {
+		if keep[p.file][p.index] {
+			for _, no := range by[p.no] {
+				said[no] = true
+			}
+		}
+	})
+	return said, err
 }
 
 // renumber numbers the remaining inputs without gaps, as the side files need.
@@ -349,20 +381,20 @@ func texts(v any, do func(string)) {
 	}
 }
 
-// Merge makes a bundle at output from the same packets and the additional dumps, hosts files and
-// keys in o. The errors are those of the exporter. After an error nothing is left behind.
+// Merge makes a bundle at output from the same packets and the additional dumps, hosts files,
+// alerts and keys in o. The errors are those of the exporter. After an error nothing is left behind.
 func Merge(ctx context.Context, b *bundle.Bundle, output string, o Options) (*Report, error) {
 	var added []string
 	for _, a := range []struct {
 		kind  string
 		files []string
-	}{{"kube", o.Kube}, {"hosts", o.Hosts}, {"keys", o.Keys}} {
+	}{{"kube", o.Kube}, {"hosts", o.Hosts}, {"alerts", o.Alerts}, {"keys", o.Keys}} {
 		if len(a.files) > 0 {
 			added = append(added, a.kind)
 		}
 	}
 	if len(added) == 0 {
-		return nil, fmt.Errorf("merging: %w: no dump, hosts file or key is given", ErrNothing)
+		return nil, fmt.Errorf("merging: %w: no dump, hosts file, alert or key is given", ErrNothing)
 	}
 	from, err := origin(b, false)
 	if err != nil {

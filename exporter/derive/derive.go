@@ -29,9 +29,9 @@ var ErrChanged = errors.New("the packets are not those of the manifest")
 
 // Additions are further files for the tables.
 type Additions struct {
-	Kube, Hosts, Keys []string
-	EmbedKeys         bool // keep the keys that were used
-	MoveInputs        bool // the packet files may be moved instead of copied
+	Kube, Hosts, Alerts, Keys []string
+	EmbedKeys                 bool // keep the keys that were used
+	MoveInputs                bool // the packet files may be moved instead of copied
 }
 
 // Draft is a bundle that is complete but has no name yet.

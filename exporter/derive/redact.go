@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/internal/alerts"
 	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
 
@@ -127,7 +128,10 @@ func (x *redaction) round(ctx context.Context, output string) (report *Report, a
 		return nil, false, ErrNothing
 	}
 	err = x.src.sides(func(s *bundle.SideInput) bool { return !isKeys(s) && !ofRing(s) },
-		func(_ *bundle.SideInput, data []byte) []byte {
+		func(s *bundle.SideInput, data []byte) []byte {
+			if s.Kind == "alerts" {
+				data = alerts.Redacted(data)
+			}
 			if x.s.search.names != nil {
 				data = []byte(x.s.search.names.pseudonymous(string(data)))
 			}

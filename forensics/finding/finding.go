@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
@@ -117,6 +118,7 @@ type Finding struct {
 	Unproved   string   `json:"not_proved,omitempty" jsonschema:"what the packets do not prove"`
 
 	Listed *Listed `json:"indicator,omitempty" jsonschema:"entry of a list of indicators that it matches"`
+	Said   *Said   `json:"said_by,omitempty" jsonschema:"another program that claims it, which was not checked"`
 
 	Accepted *Acceptance `json:"accepted,omitempty" jsonschema:"why this finding is accepted, from the accept list"`
 
@@ -139,6 +141,54 @@ type Listed struct {
 	Until string   `json:"valid_until,omitempty"`
 	Valid bool     `json:"valid" jsonschema:"it was valid when the traffic was captured"`
 	Seen  []string `json:"seen_as" jsonschema:"where the value was seen"`
+}
+
+// OfOthers is the analyzer whose findings are claims of other programs. Sentences count them apart.
+const OfOthers = "alert"
+
+// Said is a claim of another program, in its words.
+type Said struct {
+	Program  string `json:"program"`
+	Version  string `json:"version,omitempty"`
+	Kind     string `json:"kind" jsonschema:"event or log, such as alert or notice"`
+	RuleID   string `json:"rule_id,omitempty"`
+	Rule     string `json:"rule,omitempty"`
+	Severity string `json:"severity,omitempty" jsonschema:"1 is Suricata's worst"`
+	Here     string `json:"packets_here" jsonschema:"whether the packets that it is about are in the recording: yes, no or unknown"`
+	Alert    int64  `json:"alert_no" jsonschema:"first row of table alerts"`
+}
+
+// Name is the name of the program as people write it.
+func (s *Said) Name() string { return strings.ToUpper(s.Program[:1]) + s.Program[1:] }
+
+// Own returns the answer without claims of other programs, and the number of these.
+func (o *Out) Own() (own *Out, said int64) {
+	some := *o
+	some.Findings = nil
+	for _, f := range o.Findings {
+		if f.Finding == OfOthers {
+			said += f.Count
+		} else {
+			some.Findings = append(some.Findings, f)
+		}
+	}
+	return &some, said
+}
+
+// SaidSentence counts the claims of other programs; empty if there are none.
+func (o *Out) SaidSentence() string {
+	_, n := o.Own()
+	if n == 0 {
+		return ""
+	}
+	var names []string
+	for _, f := range o.Findings {
+		if f.Said != nil && !slices.Contains(names, f.Said.Name()) {
+			names = append(names, f.Said.Name())
+		}
+	}
+	slices.Sort(names)
+	return plural.Sprintf("%s made %d {claim|claims} about it, which {was|were} not checked.", strings.Join(names, " and "), n)
 }
 
 // id identifies a finding in every recording of the same system.

@@ -189,11 +189,13 @@ func Question(analyzers []Analyzer) ask.Question {
 func (o *Out) Sentence() string {
 	total := 0
 	for _, s := range o.Summary {
-		total += s.Found
+		if s.Finding != OfOthers {
+			total += s.Found
+		}
 	}
 	s := plural.Sprintf("%d {finding|findings}", total)
-	if len(o.Findings) > 0 {
-		s += fmt.Sprintf("; the worst is %s: %s", o.Findings[0].Severity, o.Findings[0].What)
+	if own, _ := o.Own(); len(own.Findings) > 0 {
+		s += fmt.Sprintf("; the worst is %s: %s", own.Findings[0].Severity, own.Findings[0].What)
 	}
-	return strings.TrimSuffix(s, ".") + "."
+	return strings.TrimSpace(strings.TrimSuffix(s, ".") + ". " + o.SaidSentence())
 }

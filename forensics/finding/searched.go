@@ -24,6 +24,9 @@ type search struct {
 func newSearch(ctx context.Context, in *In, l *Look, analyzers []Analyzer) (*search, error) {
 	s := &search{analyzers: len(analyzers), kinds: map[string]int{}, left: in.leftOut(), redactions: l.Case.Redactions()}
 	for _, a := range analyzers {
+		if a.Name == OfOthers {
+			s.analyzers--
+		}
 		s.kinds[a.Name] = max(1, len(a.Kinds))
 	}
 	counts, _, err := ask.Rows[struct {
@@ -63,9 +66,10 @@ func (in *In) leftOut() (list []string) {
 // written only here, because alone it would prove nothing.
 func (o *Out) setSearched() {
 	o.Searched = o.search.text(o)
-	if len(o.Findings) == 0 {
+	if own, _ := o.Own(); len(own.Findings) == 0 {
 		o.Searched = "No finding. " + o.Searched
 	}
+	o.Searched = strings.TrimSpace(o.Searched + " " + o.SaidSentence())
 }
 
 // Only returns the answer for some of the analyzers.
@@ -81,9 +85,13 @@ func (s *search) text(o *Out) string {
 	if o.Coverage.State == string(forensics.None) {
 		return "Nothing was recorded in this time, so nothing could be found."
 	}
-	kinds, cut := 0, int64(0)
+	kinds, cut, asked := 0, int64(0), 0
 	var idle []string
 	for _, a := range o.Summary {
+		if a.Finding == OfOthers { // it searches nothing
+			continue
+		}
+		asked++
 		kinds += s.kinds[a.Finding]
 		if a.Lacks != "" {
 			idle = append(idle, a.Lacks)
@@ -92,7 +100,7 @@ func (s *search) text(o *Out) string {
 			cut++
 		}
 	}
-	all := plural.Count(int64(len(o.Summary)), "analyzer", "analyzers")
+	all := plural.Count(int64(asked), "analyzer", "analyzers")
 	parts := []string{"Looked for " + plural.Count(int64(kinds), "kind of attack, exposure or misuse", "kinds of attack, exposure and misuse") + " (" + all + ") in " +
 		plural.Count(s.calls, "call", "calls") + " on " + plural.Count(s.read.Connections, "connection", "connections")}
 	count := func(n int64, one, many string) {
@@ -100,7 +108,7 @@ func (s *search) text(o *Out) string {
 			parts = append(parts, plural.Count(n, one, many))
 		}
 	}
-	count(int64(s.analyzers-len(o.Summary)), "other analyzer was not asked", "other analyzers were not asked")
+	count(int64(s.analyzers-asked), "other analyzer was not asked", "other analyzers were not asked")
 	if len(s.left) > 0 {
 		parts = append(parts, "Left out by choice: "+strings.Join(s.left, ", "))
 	}

@@ -130,9 +130,12 @@ type builder struct {
 func Build(ctx context.Context, in Input) (*value.Report, error) {
 	t, own := authored(in.Template)
 	if in.Case.Indicators() != nil {
-		if t = withIndicators(t); t == nil {
+		if t = withAnalyzer(t, listed); t == nil {
 			return nil, ask.Wrong("indicators", "the template %s has no section findings, which shows what matches", in.Basis.Name)
 		}
+	}
+	if in.Case.Alerts() > 0 {
+		t = cmp.Or(withAnalyzer(t, finding.OfOthers), t)
 	}
 	in.Template = t
 	b := &builder{ctx: ask.Remember(ctx, in.Case), c: in.Case, in: in, authored: own, numbers: map[value.Query]int{}, answers: map[string]*asked{}}

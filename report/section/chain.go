@@ -227,6 +227,8 @@ func (b *builder) timeline(p *templates.Section) (value.Section, string) {
 		for _, c := range found.Causes() {
 			if severity := c.Findings[0].Severity; (severity == "high" || severity == "medium") && c.First != "" {
 				list = append(list, event{nanos(c.First), severity + " finding", causeWords(&c), severity == "high", b.causeCite(&c)})
+			} else if c.Findings[0].Said != nil && c.First != "" {
+				list = append(list, event{nanos(c.First), "other program", causeWords(&c), false, b.causeCite(&c)})
 			}
 		}
 	}

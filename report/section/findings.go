@@ -44,19 +44,19 @@ func (b *builder) whatFound(only []string) (*finding.Out, []int) {
 // listed is the analyzer that needs lists of indicators. If there are some, the first section with findings has its findings.
 const listed = "indicator"
 
-// withIndicators adds the analyzer of indicators to a template whose findings name their analyzers. It returns nil if there
+// withAnalyzer adds an analyzer of what a user gave to a template whose findings name their analyzers. It returns nil if there
 // are no findings in the template.
-func withIndicators(t *templates.Template) *templates.Template {
+func withAnalyzer(t *templates.Template, analyzer string) *templates.Template {
 	at := slices.IndexFunc(t.Sections, func(s templates.Section) bool { return s.Kind == "findings" })
 	if at < 0 {
 		return nil
 	}
-	if len(t.Sections[at].Analyzers) == 0 || slices.Contains(t.Sections[at].Analyzers, listed) {
+	if len(t.Sections[at].Analyzers) == 0 || slices.Contains(t.Sections[at].Analyzers, analyzer) {
 		return t
 	}
 	more := *t
 	more.Sections = slices.Clone(t.Sections)
-	more.Sections[at].Analyzers = append(slices.Clone(t.Sections[at].Analyzers), listed)
+	more.Sections[at].Analyzers = append(slices.Clone(t.Sections[at].Analyzers), analyzer)
 	return &more
 }
 

@@ -337,6 +337,8 @@ func (b *builder) findingFront() {
 	if found == nil || b.err != nil {
 		return
 	}
+	said := found.SaidSentence()
+	found, _ = found.Own()
 	if len(found.Findings) == 0 {
 		b.state(value.Statement{ID: "findings", Head: headWhat, Text: value.Clean(found.Searched, maxSearched), Queries: query})
 		return
@@ -368,6 +370,7 @@ func (b *builder) findingFront() {
 	if known > 0 {
 		text += " " + plural.Count(int64(known), "finding was", "findings were") + " accepted earlier, with reasons."
 	}
+	text = strings.TrimSpace(text + " " + said)
 	b.state(value.Statement{ID: "findings", Head: headWhat, Text: text + b.cov.More(), Bad: severities[finding.High] > 0, Figures: figures, Cite: b.findingCite(&worst), Queries: query})
 	b.worst = &worst
 	b.findingEnds(found.Findings, query)

@@ -178,31 +178,30 @@ func parseKept(line []byte) (c Claim, err error) {
 
 // Redacted returns lines without what they have of the traffic: texts, names, ids that are hashes of
 // addresses, and the original's name.
-func Redacted(lines []byte) []byte { return Keep(lines, func(int) bool { return true }, true) }
+func Redacted(lines []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(lines) {
+		c, err := parseKept(line)
+		if err != nil {
+			continue
+		}
+		c.Text, c.Detail, c.CommunityID, c.SaidID, c.Source = "", nil, "", "", ""
+		if line, err = c.line(); err == nil {
+			out = append(append(out, line...), '\n')
+		}
+	}
+	return out
+}
 
 // Keep returns the lines for whose number, from 0, keep is true.
-func Keep(lines []byte, keep func(int) bool, redact bool) []byte {
+func Keep(lines []byte, keep func(no int) bool) []byte {
 	var out []byte
 	no := 0
 	for line := range bytes.Lines(lines) {
-		line = bytes.TrimSuffix(line, []byte("\n"))
-		if no++; !keep(no - 1) {
-			continue
+		if keep(no) {
+			out = append(out, line...)
 		}
-		if redact {
-			c, err := parseKept(line)
-			if err != nil {
-				continue
-			}
-			c.Text, c.Detail, c.CommunityID, c.SaidID, c.Source = "", nil, "", "", ""
-			if c.Kind == "intel" || c.Kind == "fileinfo" {
-				c.Rule, c.RuleID = "", ""
-			}
-			if line, err = c.line(); err != nil {
-				continue
-			}
-		}
-		out = append(append(out, line...), '\n')
+		no++
 	}
 	return out
 }

@@ -23,7 +23,7 @@ import (
 // rows there.
 var keys = map[string]string{
 	"calls": "conn_id", "connections": "conn_id", "flows": "conn_id",
-	"packets": "flow_id", "tcp_events": "flow_id", "anomalies": "flow_id", "alerts": "flow_id",
+	"packets": "flow_id", "tcp_events": "flow_id", "anomalies": "flow_id",
 	"tls_handshakes": "call_no", "objects": "call_no", "receipts": "call_no",
 	"bodies": "sha256", "endpoints": "endpoint_id",
 	"clocks": "", "coverage": "", // all rows, without names and counts

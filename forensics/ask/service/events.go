@@ -136,6 +136,24 @@ func (t *timelineAnswer) crash(from, to int64) error {
 	return nil
 }
 
+// alerts reads what other programs said about connections of the target, or about its address. on is the condition for flows.
+func (t *timelineAnswer) alerts(on string) ([]event, error) {
+	if t.c.Alerts() == 0 {
+		return nil, nil
+	}
+	var ips []string
+	for _, p := range t.list {
+		ips = append(ips, p.IP)
+	}
+	key := terms.Key(t.c, "")
+	list, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, 'alert' AS kind, program || ' ' || kind AS event,
+			concat_ws(', ', 'said by ' || concat_ws(' ', program, program_version) || ': ' || coalesce(rule, rule_id, kind), rule_id, 'its severity ' || severity, left(text, 200), 'packets here: ' || packets_here) AS what,
+			1 AS times, %s AS packets, 0 AS weight
+		FROM alerts WHERE kind NOT IN ('conn', 'fileinfo') AND ts_ns BETWEEN ? AND ? AND ((%sflow_id) IN (SELECT (%[2]sflow_id) FROM flows_raw WHERE %s) OR %s OR %s) ORDER BY ts_ns, alert_no LIMIT %d`,
+		terms.Cites(t.c, ""), key, on, oneOf("coalesce(src_ip, '-')"), oneOf("coalesce(dst_ip, '-')"), ask.MaxAll), t.w.From, t.w.To, joinTexts(ips), joinTexts(ips))
+	return list, err
+}
+
 // events lists the events of the window.
 func (t *timelineAnswer) events() error {
 	list, err := t.systemEvents(t.w.From, t.w.To)
@@ -170,7 +188,11 @@ func (t *timelineAnswer) events() error {
 	if err != nil {
 		return err
 	}
-	list = slices.Concat(list, tcp, conns)
+	said, err := t.alerts(on)
+	if err != nil {
+		return err
+	}
+	list = slices.Concat(list, tcp, conns, said)
 	// If there are too many, keep those nearest to the moment.
 	slices.SortStableFunc(list, func(a, b event) int {
 		return cmp.Or(cmp.Compare(min(1, b.Weight), min(1, a.Weight)), cmp.Compare(distance(a.Ns, t.at), distance(b.Ns, t.at)))

@@ -65,7 +65,7 @@ type Crash struct {
 type TimelineEvent struct {
 	Time    string  `json:"time"`
 	AtS     float64 `json:"at_s" jsonschema:"seconds from the moment, negative before it"`
-	Kind    string  `json:"kind" jsonschema:"k8s, process, kernel, tcp or connection"`
+	Kind    string  `json:"kind" jsonschema:"k8s, process, kernel, tcp, connection or alert (said by another program)"`
 	Event   string  `json:"event"`
 	What    string  `json:"what" jsonschema:"text that may come from the traffic"`
 	Times   int64   `json:"times,omitempty" jsonschema:"if more than once"`

@@ -43,6 +43,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/networkpolicy"
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
+	"github.com/pcapsule/pcapsule/forensics/finding/others"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
 	"github.com/pcapsule/pcapsule/forensics/finding/poisoning"
@@ -104,6 +105,7 @@ func Analyzers() []finding.Analyzer {
 		spoofing.Analyzer(),
 		defaultlogin.Analyzer(),
 		indicators.Analyzer(),
+		others.Analyzer(),
 		unusual.Analyzer(),
 		coveragegap.Analyzer(),
 	}
