@@ -28,7 +28,7 @@ func (e *env) captureFlags(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringArrayVar(&e.captures.kube, "kube", nil, "for captures: output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&e.captures.hosts, "hosts", nil, "for captures: hosts file that names addresses; can be repeated")
-	fl.StringArrayVar(&e.captures.alerts, "alerts", nil, "for captures: log of Suricata or Zeek, as in pcapsule bundle; can be repeated")
+	fl.StringArrayVar(&e.captures.alerts, "alerts", nil, "for captures: file with alerts, as in pcapsule bundle; can be repeated")
 	fl.StringArrayVar(&e.captures.keys.Files, "keys", nil, "for captures: file with keys, as in pcapsule bundle; can be repeated")
 	fl.StringArrayVar(&e.captures.keys.Identities, "identity", nil, "for captures: age or SSH private key that decrypts --keys; can be repeated")
 }

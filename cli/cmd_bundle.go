@@ -85,7 +85,7 @@ func (f *bundleFlags) shared(fl *pflag.FlagSet) {
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make, a name ending in .pcapsule")
 	fl.StringArrayVar(&f.kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	fl.StringArrayVar(&f.hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
-	fl.StringArrayVar(&f.alerts, "alerts", nil, "log of another program about the same traffic: eve.json of Suricata, or notice, intel, weird or conn of Zeek; can be repeated")
+	fl.StringArrayVar(&f.alerts, "alerts", nil, "file with what Suricata (EVE) or Zeek (notice, intel, weird, conn) said about the same traffic; can be repeated")
 	f.keys.Register(fl)
 	fl.BoolVar(&f.embedKeys, "embed-keys", false, "keep the keys that decrypt connections in the bundle (data/keys/)")
 	fl.StringArrayVar(&f.keysTo, "keys-to", nil, "with --embed-keys: encrypt the keys with age to this recipient (age1…, or a file of recipients); can be repeated")

@@ -186,7 +186,7 @@ tables cannot be rebuilt without them, so only its owner can read the new bundle
 	f.register(c)
 	c.Flags().StringArrayVar(&kube, "kube", nil, "output of kubectl get -A -o json; can be repeated")
 	c.Flags().StringArrayVar(&hosts, "hosts", nil, "hosts file that names addresses; can be repeated")
-	c.Flags().StringArrayVar(&alerts, "alerts", nil, "log of Suricata or Zeek, as in pcapsule bundle; can be repeated")
+	c.Flags().StringArrayVar(&alerts, "alerts", nil, "file with alerts, as in pcapsule bundle; can be repeated")
 	keys.Register(c.Flags())
 	return c
 }

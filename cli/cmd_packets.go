@@ -245,7 +245,7 @@ func (f *packetsFlags) alertPackets(ctx context.Context, cs *forensics.Case) (st
 		case err != nil:
 			return "", err
 		case !found:
-			return "", exit.With(fmt.Errorf("alert %s: %w", id, forensics.ErrNotFound), exit.Other, "pcapsule sql BUNDLE 'SELECT alert_no, program, rule FROM alerts' lists the alerts")
+			return "", exit.With(fmt.Errorf("table alerts has no alert %s", id), exit.Other, "pcapsule sql BUNDLE 'SELECT alert_no, program, rule FROM alerts' lists the alerts")
 		case here != "":
 			return "", exit.With(fmt.Errorf("alert %s: its packets are not in this bundle, or cannot be told (%s)", id, here), exit.Other, "docs/format/alerts.md explains the reason")
 		case flow:

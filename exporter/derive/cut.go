@@ -133,6 +133,9 @@ func (s *source) cutSides(addrs map[string]bool, said map[int64]bool, o *Options
 			}
 			return false
 		}
+		if x.Kind == "alerts" && len(said) == 0 {
+			return false
+		}
 		events = events || x.Kind == "events"
 		if s.spaces != nil && x.Kind != "owners" { // dumps name all
 			return false

@@ -194,6 +194,9 @@ func (o *Out) Sentence() string {
 		}
 	}
 	s := plural.Sprintf("%d {finding|findings}", total)
+	if said := o.SaidSentence(); said != "" && len(o.Summary) == 1 {
+		return said // nothing else was asked for
+	}
 	if own, _ := o.Own(); len(own.Findings) > 0 {
 		s += fmt.Sprintf("; the worst is %s: %s", own.Findings[0].Severity, own.Findings[0].What)
 	}

@@ -66,7 +66,7 @@ func (in *In) leftOut() (list []string) {
 // written only here, because alone it would prove nothing.
 func (o *Out) setSearched() {
 	o.Searched = o.search.text(o)
-	if own, _ := o.Own(); len(own.Findings) == 0 {
+	if own, _ := o.Own(); len(own.Findings) == 0 && o.Searched != "" {
 		o.Searched = "No finding. " + o.Searched
 	}
 	o.Searched = strings.TrimSpace(o.Searched + " " + o.SaidSentence())
@@ -99,6 +99,9 @@ func (s *search) text(o *Out) string {
 		if a.Cut {
 			cut++
 		}
+	}
+	if asked == 0 && len(o.Summary) > 0 {
+		return "" // nothing was looked for
 	}
 	all := plural.Count(int64(asked), "analyzer", "analyzers")
 	parts := []string{"Looked for " + plural.Count(int64(kinds), "kind of attack, exposure or misuse", "kinds of attack, exposure and misuse") + " (" + all + ") in " +

@@ -111,7 +111,7 @@ func (c *Claims) Read(path string) error {
 	if info, err := f.Stat(); err == nil {
 		r.file.Size = info.Size()
 	}
-	if r.understood == 0 && !r.kept {
+	if r.understood == 0 {
 		return cmp.Or(r.first, ErrEmpty)
 	}
 	r.file.Warning = r.warning()
@@ -139,15 +139,13 @@ type reading struct {
 	buf        []byte
 	zeek       *zeekLog // nil unless a header was read
 	understood int64    // lines
-	kept       bool     // it is a file that WriteTo wrote
-	bad1       string   // kind of the first bad line
-	first      error
+	first      error    // about the first bad line
 }
 
 func (r *reading) bad(kind string, no int64, err error) {
 	r.file.Counts[kind]++
 	if r.first == nil {
-		r.bad1, r.first = kind, &LineError{no, err}
+		r.first = &LineError{no, err}
 	}
 }
 
@@ -185,7 +183,6 @@ func (r *reading) line(no int64, line []byte) {
 	kept := bytes.HasPrefix(line, []byte(`{"pcapsule_alert":`))
 	switch {
 	case kept:
-		r.kept = true
 		x, err = parseKept(line)
 	case line[0] == '{':
 		x, err = parseJSON(line)
