@@ -225,6 +225,7 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 	var in *exporter.InputError
 	var strict *strictError
 	var keys *exporter.KeysError
+	var alerts *exporter.AlertsError
 	var protocols *exporter.ProtocolsError
 	switch {
 	case errors.As(err, &protocols) && protocols.Unknown != "":
@@ -238,6 +239,8 @@ func (e *env) bundleError(ctx context.Context, err error, output string) error {
 		return exit.With(err, exit.Damaged, "nothing was left behind; without --strict the bundle is made and lists the warnings")
 	case errors.As(err, &keys):
 		return keysError(err)
+	case errors.As(err, &alerts):
+		return exit.With(err, exit.NotCapture, "give eve.json of Suricata, or notice, intel, weird or conn of Zeek")
 	case errors.As(err, &in) && exitCode(ctx, err) == exit.Other:
 		return exit.With(err, exit.NotCapture, "")
 	case in == nil:

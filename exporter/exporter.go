@@ -99,6 +99,9 @@ var ErrNoInput = read.ErrNoInput
 // InputError is an input that cannot be used.
 type InputError = read.InputError
 
+// AlertsError is a file of alerts that cannot be used.
+type AlertsError = read.AlertsError
+
 // KeysError is a key file that cannot be used.
 type KeysError = read.KeysError
 

@@ -141,8 +141,11 @@ func (e *erasure) follow(v row, column string, to *numbers) error {
 func (e *erasure) keys(name string) (ids map[string]numbers, texts map[string]map[string]bool) {
 	ids = map[string]numbers{"endpoint_id": e.endpoints, "src_id": e.endpoints, "dst_id": e.endpoints, "conn_id": e.conns, "flow_id": e.flows, "call_no": e.calls, "first_call_no": e.calls}
 	texts = map[string]map[string]bool{columnNamespace: {e.namespace: true}, "pod_uid": e.uids, "uid": e.uids, "container_id": e.containers, "local_ip": e.ips, "remote_ip": e.ips}
-	if name == "bodies" {
+	switch name {
+	case "bodies":
 		texts["sha256"] = e.bodies
+	case "alerts": // those of no flow too
+		texts["src_ip"], texts["dst_ip"] = e.ips, e.ips
 	}
 	return ids, texts
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +27,15 @@ type Alerts struct {
 	warnings []string
 }
 
+// AlertsError means that a file is no log of Suricata or Zeek that can be read.
+type AlertsError struct{ Err error }
+
+// Error implements error.
+func (e *AlertsError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *AlertsError) Unwrap() error { return e.Err }
+
 // LoadAlerts reads logs of Suricata and Zeek, and stores the used part in the bundle. Its error is *InputError, or an error
 // of writing.
 func LoadAlerts(b *bundle.Builder, paths []string, limit memory.Limit) (*Alerts, error) {
@@ -38,6 +49,10 @@ func LoadAlerts(b *bundle.Builder, paths []string, limit memory.Limit) (*Alerts,
 	}
 	for _, p := range paths {
 		if err := a.Claims.Read(p); err != nil {
+			var file *fs.PathError
+			if !errors.As(err, &file) {
+				err = &AlertsError{err}
+			}
 			return nil, &InputError{p, err}
 		}
 	}
