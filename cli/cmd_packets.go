@@ -247,7 +247,7 @@ func (f *packetsFlags) alertPackets(ctx context.Context, cs *forensics.Case) (st
 		case !found:
 			return "", exit.With(fmt.Errorf("table alerts has no alert %s", id), exit.Other, "pcapsule sql BUNDLE 'SELECT alert_no, program, rule FROM alerts' lists the alerts")
 		case here != "":
-			return "", exit.With(fmt.Errorf("alert %s: its packets are not in this bundle, or cannot be told (%s)", id, here), exit.Other, "docs/format/alerts.md explains the reason")
+			return "", exit.With(fmt.Errorf("alert %s: its packets are not in this bundle, or that is not known (%s)", id, here), exit.Other, "docs/format/alerts.md explains the reason")
 		case flow:
 			parts = append(parts, fmt.Sprintf("SELECT %spacket_no FROM packets WHERE (%[1]sflow_id) IN (SELECT (%[1]sflow_id) %[2]s)", key, where))
 		default:
