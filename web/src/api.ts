@@ -1533,6 +1533,16 @@ export type Findings = {
     kind?: string;
     last: string;
     not_proved?: string;
+    said_by?: null | {
+      alert_no: number;
+      kind: string;
+      packets_here: string;
+      program: string;
+      rule?: string;
+      rule_id?: string;
+      severity?: string;
+      version?: string;
+    };
     severity: string;
     src?: string;
     techniques?: Array<string> | null;
