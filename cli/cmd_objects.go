@@ -28,6 +28,7 @@ type objectsFlags struct {
 	queryFlags
 	in      objects.In
 	dir     string
+	yara    string
 	maxSize command.Size
 	most    int
 }
@@ -45,7 +46,8 @@ manifest. They may be malicious.`,
 		Example: `  pcapsule objects incident.pcapsule
   pcapsule objects incident.pcapsule 'dst.service == "upload"' --type application/zip
   pcapsule objects incident.pcapsule --columns sha256,size,name --format csv
-  pcapsule objects incident.pcapsule --name '*.exe' --extract files`,
+  pcapsule objects incident.pcapsule --name '*.exe' --extract files
+  pcapsule objects incident.pcapsule --yara rules.yar`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeKFL,
 		RunE:              func(c *cobra.Command, args []string) error { return e.runObjects(c, args, &f) },
@@ -59,8 +61,9 @@ manifest. They may be malicious.`,
 	fl.StringVar(&f.in.SHA256, "sha256", "", "only files with this SHA-256")
 	fl.StringVar(&f.in.Direction, "direction", "", "upload or download")
 	fl.StringVar(&f.dir, "extract", "", "new folder to which the files are written")
-	fl.Var(&f.maxSize, "max-size", "with --extract: maximum size of all files together")
-	fl.IntVar(&f.most, "most", 1000, "with --extract: maximum number of files")
+	fl.StringVar(&f.yara, "yara", "", "list the files that match rules in this file; needs the program yara, which runs confined")
+	fl.Var(&f.maxSize, "max-size", "with --extract and --yara: maximum size of all files together")
+	fl.IntVar(&f.most, "most", 1000, "with --extract and --yara: maximum number of files")
 	command.Between(fl, "max-size", &f.maxSize, 1, command.Largest)
 	command.Between(fl, "most", &f.most, 1, command.Most)
 	completes(c, "direction", directions()...)
@@ -91,6 +94,12 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 			return err
 		}
 	}
+	yara := ""
+	if f.yara != "" {
+		if yara, err = e.mayScan(f); err != nil {
+			return err
+		}
+	}
 	ctx, cs, end, err := e.caseWithin(c, args)
 	if err != nil {
 		return err
@@ -107,6 +116,9 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 	}
 	if err := knownColumns(cs, columns); err != nil {
 		return err
+	}
+	if yara != "" {
+		return e.scanObjects(ctx, cs, f, yara, columns)
 	}
 	if q, err = f.query(ctx, cs, columns); err != nil {
 		return e.questionError(err)

@@ -26,7 +26,7 @@ var notRead = map[string]string{
 	"record keys": "processes", "record plaintext": "processes", "process": "a process", "decrypt plaintext": "a choice", "extcap keys": "processes",
 	"agent": "a key of ssh-agent", "pkcs11": "a key in a token", "name": "a name", "type": "a media type", "sha256": "a hash", "server-name": "a name", "interface": "an interface", "sight": "a choice", "layouts": "need not exist", "unknown": "a choice", "in": "a place in a call",
 	"warehouse": "an address", "catalog": "an address", "context": "a name in the kubeconfig", "namespace": "a name", "oauth-issuer": "an address", "tls": "a choice",
-	"never": "a filter", "order": "a choice", "cursor": "a place in an answer", "format": "a choice", "snapshots": "created if it does not exist", "account": "a name", "ask list-findings names": "a choice",
+	"never": "a filter", "order": "a choice", "yara": "needs the program yara", "cursor": "a place in an answer", "format": "a choice", "snapshots": "created if it does not exist", "account": "a name", "ask list-findings names": "a choice",
 }
 
 // TestFilesOfFlags gives every flag that names a file the name of one that does not exist, a folder, an

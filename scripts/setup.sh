@@ -30,6 +30,7 @@ node                 nodejs                   a TLS peer, and DuckDB from JavaSc
 npm                  npm                      packages of MCP and DuckDB for JavaScript
 /usr/bin/python3     python3                  a TLS peer, and a judge of ZIP files
 pdftotext            poppler-utils            a judge of PDF files
+yara                 yara                     rules for files
 softhsm2-util        softhsm2                 a token that holds keys
 unzip                unzip                    a judge of ZIP files
 chromium-headless-shell  chromium-headless-shell  the page of a report in a browser

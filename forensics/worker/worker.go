@@ -18,4 +18,7 @@ func Main() {
 	if len(os.Args) == 2 && os.Args[1] == wire.Argument {
 		os.Exit(engine.Main())
 	}
+	if len(os.Args) == 3 && os.Args[1] == wire.ProgramArgument {
+		os.Exit(become(os.Args[2]))
+	}
 }

@@ -2,6 +2,7 @@ package confine
 
 import (
 	"errors"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/net/bpf"
@@ -44,8 +45,8 @@ var reaching = []uint32{
 }
 
 // callFilter returns the program that the kernel runs before each system call, or nil for an
-// unsupported architecture.
-func callFilter(arch string, pid uint32) ([]bpf.RawInstruction, error) {
+// unsupported architecture. It allows except.
+func callFilter(arch string, pid uint32, except ...uint32) ([]bpf.RawInstruction, error) {
 	token := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[arch]
 	if token == 0 {
 		return nil, nil
@@ -61,8 +62,10 @@ func callFilter(arch string, pid uint32) ([]bpf.RawInstruction, error) {
 	refuse := func(nr, with uint32) {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nr, SkipTrue: 1}, bpf.RetConstant{Val: with})
 	}
-	for _, nr := range append(reaching, alsoReaching...) {
-		refuse(nr, deny)
+	for _, nr := range slices.Concat(reaching, alsoReaching) {
+		if !slices.Contains(except, nr) {
+			refuse(nr, deny)
+		}
 	}
 	refuse(unix.SYS_CLONE3, absent)
 	refuse(unix.SYS_IO_URING_SETUP, absent)

@@ -103,6 +103,9 @@ func launch(o *Options) (*process, error) {
 // findProgram returns the path of a worker's program.
 var findProgram = program
 
+// FindProgram returns the path of a worker's program.
+func FindProgram() (string, error) { return findProgram() }
+
 // SetProgram has workers be processes of another program than this one. Tests call it in TestMain, so that not each
 // of them links DuckDB; package workertest does.
 func SetProgram(find func() (string, error)) { findProgram = find }

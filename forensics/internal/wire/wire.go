@@ -16,6 +16,9 @@ import (
 // Argument is the first argument of a program that is started as a worker.
 const Argument = "question-worker"
 
+// ProgramArgument is the first argument of a process that becomes another program.
+const ProgramArgument = "confined-program"
+
 // Limits of messages.
 const (
 	MaxFrame = 64 << 20 // bytes
