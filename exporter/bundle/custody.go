@@ -87,8 +87,17 @@ type chain struct {
 	size    int64
 }
 
-// parseCustody reads a log and checks its chain. With an error it returns the entries before it.
+// parseCustody reads a custody log and checks its chain. With an error it returns the entries before it.
 func parseCustody(data []byte) (chain, error) {
+	c, err := parseChain(data, chain.fitsCustody)
+	if err == nil && len(c.entries) == 0 {
+		err = errors.New("empty: the entry made is missing")
+	}
+	return c, err
+}
+
+// parseChain reads a log and checks its chain, and each entry with check. With an error it returns the entries before it.
+func parseChain(data []byte, check func(c chain, n int64, e *Entry) error) (chain, error) {
 	c := chain{size: int64(len(data))}
 	for n := int64(0); len(data) > 0; n++ {
 		text, rest, ended := bytes.Cut(data, []byte{'\n'})
@@ -102,7 +111,7 @@ func parseCustody(data []byte) (chain, error) {
 		if err := cmp.Or(decode(text, &e), UniqueKeys(text)); err != nil {
 			return c, fmt.Errorf("line %d: %w", n+1, err)
 		}
-		if err := c.fits(n, &e); err != nil {
+		if err := cmp.Or(c.fits(n, &e), check(c, n, &e)); err != nil {
 			return c, fmt.Errorf("line %d: %w", n+1, err)
 		}
 		c.entries = append(c.entries, e)
@@ -110,25 +119,29 @@ func parseCustody(data []byte) (chain, error) {
 		c.lines = append(c.lines, c.head)
 		data = rest
 	}
-	if len(c.entries) == 0 {
-		return c, errors.New("empty: the entry made is missing")
-	}
 	return c, nil
 }
 
+// fitsCustody checks what only entries of a custody log have.
+func (c chain) fitsCustody(n int64, e *Entry) error {
+	switch {
+	case (e.Event == EventMade) != (n == 0):
+		return fmt.Errorf("event %q: the first entry, and no other, is %s", e.Event, EventMade)
+	case n == 0 && e.TagManifest == nil:
+		return errors.New("no tagmanifest_sha256")
+	}
+	return nil
+}
+
 // fits checks whether e is valid as entry n after those read so far.
-func (c *chain) fits(n int64, e *Entry) error {
+func (c chain) fits(n int64, e *Entry) error {
 	switch {
 	case e.Seq != n:
 		return fmt.Errorf("seq %d instead of %d", e.Seq, n)
 	case !word(e.Event):
 		return fmt.Errorf("event %q is not a lower-case word", e.Event)
-	case (e.Event == EventMade) != (n == 0):
-		return fmt.Errorf("event %q: the first entry, and no other, is %s", e.Event, EventMade)
 	case n == 0 && e.Prev != nil:
 		return errors.New("the first entry has a prev")
-	case n == 0 && e.TagManifest == nil:
-		return errors.New("no tagmanifest_sha256")
 	case n > 0 && e.Prev == nil:
 		return fmt.Errorf("prev is missing, expected %s", c.head)
 	case n > 0 && *e.Prev != c.head:
@@ -203,6 +216,11 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 		return head, err
 	}
 	defer f.Close()
+	return appendTo(f, e, custodyName, parseCustody)
+}
+
+// appendTo adds an entry to the log in f, which parse reads. It does not change a damaged log.
+func appendTo(f *os.File, e *Entry, name string, parse func([]byte) (chain, error)) (head Digest, err error) {
 	if err := disk.Lock(f); err != nil {
 		return head, fmt.Errorf("locking: %w", err)
 	}
@@ -210,11 +228,16 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 	if err != nil {
 		return head, err
 	}
-	c, err := parseCustody(data)
-	if err != nil {
-		return head, &DamagedError{File: custodyName, What: err.Error(), Err: err}
+	if len(data) > maxCustody {
+		return head, fmt.Errorf("the log has more than %d bytes", maxCustody)
 	}
-	e.Seq, e.Prev = int64(len(c.entries)), &c.head
+	c, err := parse(data)
+	if err != nil {
+		return head, &DamagedError{File: name, What: err.Error(), Err: err}
+	}
+	if e.Seq = int64(len(c.entries)); e.Seq > 0 {
+		e.Prev = &c.head
+	}
 	if e.Time == 0 {
 		e.Time = Time(time.Now().UnixNano())
 	}
@@ -234,4 +257,53 @@ func (b *Bundle) appendCustody(e *Entry) (head Digest, err error) {
 		return head, errors.Join(err, f.Truncate(c.size))
 	}
 	return sha256.Sum256(bytes.TrimSuffix(text, []byte{'\n'})), nil
+}
+
+// parseLog reads a log in the form of a custody log that is in no bundle: it has no entry made.
+func parseLog(data []byte) (chain, error) {
+	return parseChain(data, func(_ chain, _ int64, e *Entry) error {
+		if e.Event == EventMade || e.TagManifest != nil {
+			return fmt.Errorf("event %q: only the custody log of a bundle has an entry made", e.Event)
+		}
+		return nil
+	})
+}
+
+// ReadLog reads a log that is in no bundle, and returns the SHA-256 of each line, of which the last is its head. A file that
+// does not exist has no entries. The error of a log whose chain is broken is a *DamagedError.
+func ReadLog(path string) ([]Entry, []Digest, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading log: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxCustody+1))
+	if err == nil && len(data) > maxCustody {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxCustody)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading log: %w", err)
+	}
+	c, err := parseLog(data)
+	if err != nil {
+		return nil, nil, &DamagedError{File: path, What: err.Error(), Err: err}
+	}
+	return c.entries, c.lines, nil
+}
+
+// AppendLog adds an entry to a log that is in no bundle, durably, as AppendCustody does. It creates the file.
+func AppendLog(path string, e Entry) (Entry, Digest, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return e, Digest{}, fmt.Errorf("adding to log: %w", err)
+	}
+	defer f.Close()
+	head, err := appendTo(f, &e, path, parseLog)
+	if err != nil {
+		err = fmt.Errorf("adding to log %s: %w", path, err)
+	}
+	return e, head, err
 }

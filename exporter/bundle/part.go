@@ -102,11 +102,20 @@ type Files interface {
 
 // VerifyFiles is Verify for a bundle that is not in a folder. name is its name in the report.
 func VerifyFiles(ctx context.Context, files Files, name string, progress func(done, total int64)) (*Report, error) {
+	return verifyFiles(ctx, files, name, progress, (*verifier).run)
+}
+
+// VerifyCustodyFiles is VerifyCustody for files that are not on a disk.
+func VerifyCustodyFiles(ctx context.Context, files Files, name string) (*Report, error) {
+	return verifyFiles(ctx, files, name, nil, (*verifier).custodyOnly)
+}
+
+func verifyFiles(ctx context.Context, files Files, name string, progress func(done, total int64), check func(*verifier) error) (*Report, error) {
 	sizes, err := files.Sizes()
 	if err != nil {
 		return nil, fmt.Errorf("verifying %s: %w", name, err)
 	}
-	return verifySource(ctx, filesSource{files, sizes}, name, progress, (*verifier).run)
+	return verifySource(ctx, filesSource{files, sizes}, name, progress, check)
 }
 
 // filesSource has neither folders nor links.
