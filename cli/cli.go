@@ -161,7 +161,7 @@ func (e *env) runs(c *cobra.Command) {
 // page sends the output of a command through a pager if it is text for people that may be
 // longer than a screen.
 func (e *env) page(c *cobra.Command) {
-	paged := []string{"ask", "check", "info", "report", "query", "sql", "show", "schema", "kfl", "help", "follow", "objects"}
+	paged := []string{"ask", "check", "info", "report", "collection", "query", "sql", "show", "schema", "kfl", "help", "follow", "objects"}
 	for c.HasParent() && c.Parent().HasParent() {
 		c = c.Parent()
 	}
@@ -173,7 +173,7 @@ func (e *env) page(c *cobra.Command) {
 // groups are the commands as help lists them, by what a user wants to do.
 var groups = []struct{ title, names string }{
 	{"Bundles and captures", "bundle decrypt packets wireshark cut merge redact"},
-	{"Questions", "info ask check query show follow sql shell tail objects report"},
+	{"Questions", "info ask check query show follow sql shell tail objects report collection"},
 	{"Recording", "record snapshot fetch kubectl ring doctor extcap"},
 	{"Evidence", "verify seal timestamp reveal custody handover receive"},
 	{"Servers and stores", "open serve mcp store lake"},
@@ -213,6 +213,7 @@ func (e *env) commands() []*cobra.Command {
 		e.cmdObjects(),
 		e.cmdDecrypt(),
 		e.cmdReport(),
+		e.cmdCollection(),
 		verify.Command(&e.Streams, rederive, cache.MarkVerified),
 		custody.Seal(&e.Streams),
 		custody.Timestamp(&e.Streams),

@@ -60,8 +60,9 @@ options in the file. Every value is compared, and what a reader of the file sees
 the values. Differences are named, and the exit code is then 8. A masked report needs the same
 --mask. Bundles must be given in the order in which the report names them.
 
-If FILE` + signedSuffix + ` exists (pcapsule report sign), the signatures are checked too, every file of
-the bundles is hashed, and their seals are listed. With --signer the command fails unless that key
+For a report about a collection, give the collection file: all bundles are read again, and the log up to the
+entry that the report states. If FILE` + signedSuffix + ` or FILE.ROLE` + signedSuffix + ` exists (pcapsule report sign), the
+signatures are checked too, every file of the bundles is hashed, and their seals are listed. With --signer the command fails unless that key
 signed the report. Results of a second tool are checked again only with --recheck tshark.`,
 		Example: `  pcapsule report verify outage.html incident.pcapsule
   pcapsule report verify outage.html incident.pcapsule --signer examiner.pub
@@ -109,6 +110,9 @@ func (e *env) checkReport(c *cobra.Command, args []string, recheck string, every
 	if err != nil {
 		return nil, exit.With(fmt.Errorf("%s: %w", args[0], err), exit.Verify, "")
 	}
+	if r.Basis.Collection != nil {
+		return e.checkCollection(c.Context(), args, form, file, r)
+	}
 	if r.Basis.Mask != "" && e.mask == "" {
 		e.mask = maskDefault
 	}
@@ -152,18 +156,18 @@ func (e *env) runReportVerify(c *cobra.Command, args []string, f *reportCheckFla
 	if err != nil {
 		return err
 	}
-	envelope, err := readSignatures(args[0])
+	envelopes, err := readSignatures(args[0])
 	if err != nil {
 		return err
 	}
-	signed := envelope != nil || len(trust.Signers) > 0
+	signed := len(envelopes) > 0 || len(trust.Signers) > 0
 	k, err := e.checkReport(c, args, f.recheck, signed)
 	if err != nil {
 		return err
 	}
 	var verdicts []seal.Verdict
 	if signed {
-		verdicts = k.signatures(c.Context(), args, envelope, trust)
+		verdicts = k.signatures(c.Context(), args, envelopes, trust)
 	}
 	if f.asJSON {
 		err := e.JSON(struct {

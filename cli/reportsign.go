@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +17,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/custody"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/collection"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/seal"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -33,29 +34,41 @@ const maxSignatures = 1 << 20
 
 func (e *env) cmdReportSign() *cobra.Command {
 	var f custody.Signing
+	var role string
 	c := &cobra.Command{
 		Use:   "sign FILE BUNDLE... --key KEY",
 		Short: "Check a report against its bundles, then sign it together with them",
 		Long: `Check a report as pcapsule report verify does, check every file of its bundles, and sign the report. The
 signature is in the new file FILE` + signedSuffix + `: an in-toto statement about the report and the
 tagmanifest of each bundle, which is also what pcapsule seal signs. A report that differs from its
-bundles is not signed. Public tools can verify the signature; docs/format/seal.md shows how.`,
-		Example: `  pcapsule report sign incident.html incident.pcapsule --key examiner.pem --name "E. Examiner"`,
-		Args:    command.CheckArgs(cobra.MinimumNArgs(2)),
-		RunE:    func(c *cobra.Command, args []string) error { return e.runReportSign(c, args, &f) },
+bundles is not signed. Public tools can verify the signature; docs/format/seal.md shows how.
+
+With --role, the signature states the role, and its file is FILE.ROLE` + signedSuffix + `: several people sign one after
+another. For a report about a collection, give the collection file instead of bundles.`,
+		Example: `  pcapsule report sign incident.html incident.pcapsule --key examiner.pem --name "E. Examiner"
+  pcapsule report sign payments.html payments.yaml --role auditor --key auditor.pem --name "A. Auditor"`,
+		Args: command.CheckArgs(cobra.MinimumNArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error { return e.runReportSign(c, args, &f, role) },
 	}
 	f.Register(c.Flags())
+	c.Flags().StringVar(&role, "role", "", "role of the signature, such as auditor")
 	deadlineFlag(c, forensics.LongTime)
 	e.maskFlag(c)
 	e.listFlags(c)
 	return c
 }
 
-func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing) error {
+func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing, role string) error {
 	if err := f.NeedKey(); err != nil {
 		return err
 	}
 	output := args[0] + signedSuffix
+	if role != "" {
+		if err := collection.CheckRole(role); err != nil {
+			return exit.Usagef("--role: %v", err)
+		}
+		output = args[0] + "." + role + signedSuffix
+	}
 	if err := exit.NewOutput(output); err != nil {
 		return err
 	}
@@ -72,7 +85,7 @@ func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing)
 		return err
 	}
 	defer done()
-	record := seal.ReportRecord{SignedAt: bundle.Time(time.Now().UnixNano()), SignedWith: custody.ThisProgram(), Title: k.report.Title, Kind: k.report.Kind, Release: k.report.Basis.Release}
+	record := seal.ReportRecord{SignedAt: bundle.Time(time.Now().UnixNano()), Role: role, SignedWith: custody.ThisProgram(), Title: k.report.Title, Kind: k.report.Kind, Release: k.report.Basis.Release}
 	envelope, err := seal.SignReport(c.Context(), k.subjects(args), record, signers)
 	if errors.Is(err, seal.ErrSameKey) {
 		return exit.Usagef("%v", err)
@@ -85,7 +98,11 @@ func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing)
 	}
 	fmt.Fprintln(e.Out, console.Line(output))
 	for i := range signers {
-		fmt.Fprintln(e.Out, console.Line("signed by "+signers[i].Party.String()))
+		text := "signed by " + signers[i].Party.String()
+		if role != "" {
+			text += " as " + role
+		}
+		fmt.Fprintln(e.Out, console.Line(text))
 	}
 	return nil
 }
@@ -94,6 +111,13 @@ func (e *env) runReportSign(c *cobra.Command, args []string, f *custody.Signing)
 func (k *checkedReport) subjects(args []string) []seal.Subject {
 	var names []string
 	var sums []bundle.Digest
+	if k.report.Basis.Collection != nil {
+		for _, b := range k.report.Basis.Bundles { // which were compared
+			var d bundle.Digest
+			_ = d.UnmarshalText([]byte(b.TagManifest))
+			names, sums = append(names, b.Name), append(sums, d)
+		}
+	}
 	for i, b := range k.bundles {
 		names, sums = append(names, filepath.Base(filepath.Clean(args[1+i]))), append(sums, b.TagManifest)
 	}
@@ -101,10 +125,10 @@ func (k *checkedReport) subjects(args []string) []seal.Subject {
 }
 
 // signatures checks the signatures of the report, and lists those of its bundles.
-func (k *checkedReport) signatures(ctx context.Context, args []string, envelope []byte, trust seal.Trust) []seal.Verdict {
+func (k *checkedReport) signatures(ctx context.Context, args []string, envelopes []seal.ReportEnvelope, trust seal.Trust) []seal.Verdict {
 	list := []seal.Verdict{{Check: "signature", State: seal.No, Detail: "the report is not signed: " + args[0] + signedSuffix + " does not exist"}}
-	if envelope != nil {
-		list = seal.CheckReport(ctx, filepath.Base(args[0])+signedSuffix, envelope, k.subjects(args), trust)
+	if len(envelopes) > 0 {
+		list = seal.CheckReport(ctx, envelopes, k.subjects(args), trust)
 	}
 	for i, b := range k.bundles {
 		for _, v := range seal.Check(ctx, b, seal.Trust{}) {
@@ -115,19 +139,43 @@ func (k *checkedReport) signatures(ctx context.Context, args []string, envelope 
 	return list
 }
 
-// readSignatures reads the signatures of a report, or returns nil if there are none.
-func readSignatures(path string) ([]byte, error) {
-	f, err := os.Open(path + signedSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// maxSigned is how many files with signatures of one report are read.
+const maxSigned = 50
+
+// readSignatures reads the signatures of a report: those without a role, then those of roles.
+func readSignatures(path string) (list []seal.ReportEnvelope, err error) {
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
 	}
+	base := filepath.Base(path)
+	for _, f := range files {
+		role, ok := strings.CutPrefix(f.Name(), base)
+		if role, of := strings.CutSuffix(role, signedSuffix); !ok || !of || role != "" && collection.CheckRole(strings.TrimPrefix(role, ".")) != nil {
+			continue
+		}
+		if len(list) == maxSigned {
+			return nil, fmt.Errorf("%s has more than %d files with signatures", path, maxSigned)
+		}
+		text, err := readSmall(filepath.Join(filepath.Dir(path), f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, seal.ReportEnvelope{Place: f.Name(), Text: text})
+	}
+	return list, nil
+}
+
+// readSmall reads a file of at most maxSignatures bytes.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxSignatures+1))
 	if err == nil && len(data) > maxSignatures {
-		err = fmt.Errorf("%s has more than %d bytes", path+signedSuffix, maxSignatures)
+		err = fmt.Errorf("%s has more than %d bytes", path, maxSignatures)
 	}
 	return data, err
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // reads has an invocation of each command that reads: B is a bundle, C a capture, S the address of a
-// store, T a text file. Words in upper case are replaced.
+// store, T a text file, L a collection. Words in upper case are replaced.
 var reads = map[string][]string{
 	"info": {"B"}, "query": {"B", "http"}, "sql": {"B", "select count(*) from calls"}, "show": {"B", "226"}, "follow": {"B", "226"}, "objects": {"B"}, "findings": {"B"},
 	"verify": {"B"}, "custody show": {"B"}, "custody verify": {"B"}, "check": {"B", "RULES"}, "report diff": {"R", "R"},
@@ -36,6 +36,7 @@ var writes = map[string][]string{
 	"redact": {"B", "--policy", "T", "-o", "new.pcapsule"}, "packets": {"B", "http", "-o", "new.pcapng"}, "wireshark": {"B", "http", "--print", "-o", "new"}, "report": {"B", "-o", "new.html"}, "handover": {"B", "--to", "Ann"},
 	"receive": {"B"}, "seal": {"B", "--key", "T"}, "timestamp": {"B"}, "reveal": {"B", "--seed", "T", "-o", "new.json"}, "custody add": {"B", "--event", "copied"},
 	"snapshot": {"C", "--last", "10m", "-o", "new.pcapsule"}, "store push": {"B", "S"}, "store fetch": {"S/shop.pcapsule"}, "ring anchor": {"C", "--key", "new.key", "-o", "new.anchor"},
+	"collection status": {"L"}, "collection report": {"L", "-o", "new.html"}, "collection sample": {"L", "-o", "new.csv"}, "collection accept": {"L", "pci/4.2.1", "--owner", "A", "--reason", "r", "--until", "2026-12-31"},
 	"report sign": {"T", "B", "--key", "new.key"}, "serve": {"B", "--addr", "127.0.0.1:0"}, "open": {"B", "--print"}, "tail": {"--ring", "C"}, "record": {"-w", "C"},
 }
 
@@ -98,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(other, "cache"))
 	t.Setenv("TMPDIR", other)
 	t.Setenv("PATH", other) // neither kubectl nor pcapsule-lake
-	for name, data := range map[string][]byte{"shop.pcapng": sample, "notes.txt": []byte("not what you look for\n"), "rules.yaml": []byte("rules:\n  - name: few\n    at_most: 1000\n    kfl: http\n")} {
+	for name, data := range map[string][]byte{"shop.pcapng": sample, "notes.txt": []byte("not what you look for\n"), "list.yaml": []byte("version: 1\nperiod: {from: 2026-11-01, to: 2026-11-30}\nbundles: [shop.pcapsule]\n"), "rules.yaml": []byte("rules:\n  - name: few\n    at_most: 1000\n    kfl: http\n")} {
 		if err := os.WriteFile(name, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +108,7 @@ func newWorld(t *testing.T) *world {
 	for _, args := range [][]string{{"bundle", "shop.pcapng", "-o", "shop.pcapsule"}, {"store", "push", "shop.pcapsule", store}, {"report", "shop.pcapsule", "-o", "r.json"}} {
 		clitest.Done(t, args...)
 	}
-	return &world{dir, map[string]string{"B": "shop.pcapsule", "C": "shop.pcapng", "T": "notes.txt", "S": store, "R": "r.json", "RULES": "rules.yaml", "S/shop.pcapsule": store + "/shop.pcapsule"}}
+	return &world{dir, map[string]string{"B": "shop.pcapsule", "C": "shop.pcapng", "T": "notes.txt", "S": store, "R": "r.json", "RULES": "rules.yaml", "L": "list.yaml", "S/shop.pcapsule": store + "/shop.pcapsule"}}
 }
 
 // wrong gives a command each of its paths as one that does not exist, and as a text.

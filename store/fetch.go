@@ -147,6 +147,11 @@ func (s *Store) Check(ctx context.Context, name string, progress func(done, tota
 	return bundle.VerifyFiles(ctx, all{ctx, s, name}, s.Address+"/"+name, progress)
 }
 
+// CheckCustody reads the hashes and the folder custody/ of a bundle in the store, as bundle.VerifyCustody does.
+func (s *Store) CheckCustody(ctx context.Context, name string) (*bundle.Report, error) {
+	return bundle.VerifyCustodyFiles(ctx, all{ctx, s, name}, s.Address+"/"+name)
+}
+
 // all are the objects of a bundle.
 type all struct {
 	ctx   context.Context

@@ -23,7 +23,7 @@ const (
 // OfPcapsule lists the commands of pcapsule. pcapsule-recorder cannot link them; a test of
 // pcapsule compares the list with the commands.
 func OfPcapsule() []string {
-	return []string{"ask", "bundle", "check", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "fetch", "findings", "follow", "handover", "help", "info", "kfl", "kubectl", "lake", "man", "mcp",
+	return []string{"ask", "bundle", "check", "collection", "completion", "custody", "cut", "decrypt", "doctor", "extcap", "fetch", "findings", "follow", "handover", "help", "info", "kfl", "kubectl", "lake", "man", "mcp",
 		"merge", "objects", "open", "packets", "protocols", "query", "receive", "record", "redact", "report", "reveal", "ring", "schema", "seal", "serve", "shell", "show", "snapshot", "sql", "store", "tail", "timestamp", "verify", "version", "wireshark"}
 }
 

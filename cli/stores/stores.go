@@ -279,3 +279,45 @@ func Open(ctx context.Context, address string, s *console.Streams) (b *bundle.Bu
 	}
 	return b, held, explained(err)
 }
+
+// List lists the addresses of the bundles at an address: of one bundle, or of a store, in which a push that is not finished
+// counts as a bundle.
+func List(ctx context.Context, address string) ([]string, error) {
+	before, query, params := strings.Cut(address, "?")
+	if params {
+		query = "?" + query
+	}
+	before = strings.TrimRight(before, "/")
+	if strings.HasSuffix(before, store.Extension) {
+		return []string{address}, nil
+	}
+	s, err := store.Open(ctx, address)
+	if err != nil {
+		return nil, explained(err)
+	}
+	defer s.Close()
+	list, err := s.List(ctx)
+	if err != nil {
+		return nil, explained(err)
+	}
+	var out []string
+	for _, b := range list {
+		out = append(out, before+"/"+b.Name+query)
+	}
+	return out, nil
+}
+
+// Check verifies a bundle in a store: all of it, or only the lists of its hashes and its custody log.
+func Check(ctx context.Context, address string, all bool) (*bundle.Report, error) {
+	s, name, err := store.OpenBundle(ctx, address)
+	if err != nil {
+		return nil, explained(err)
+	}
+	defer s.Close()
+	check := s.CheckCustody
+	if all {
+		check = func(ctx context.Context, name string) (*bundle.Report, error) { return s.Check(ctx, name, nil) }
+	}
+	r, err := check(ctx, name)
+	return r, explained(err)
+}

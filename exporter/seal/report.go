@@ -26,7 +26,8 @@ type ReportStatement struct {
 type ReportRecord struct {
 	SignedAt   bundle.Time `json:"signed_at"` // by the clock of the machine that signed
 	Signers    []Party     `json:"signers"`
-	SignedWith Tool        `json:"signed_with"` // the program that checked the report and signed it
+	Role       string      `json:"role,omitempty"` // in which they sign
+	SignedWith Tool        `json:"signed_with"`    // the program that checked the report and signed it
 	Title      string      `json:"title"`
 	Kind       string      `json:"kind"` // title of its template
 	Release    string      `json:"release,omitempty"`
@@ -58,10 +59,25 @@ func SignReport(ctx context.Context, subjects []Subject, r ReportRecord, signers
 	return signed(ctx, ReportStatement{StatementType, subjects, ReportType, r}, signers)
 }
 
-// CheckReport checks the envelope of a report. subjects are those of the file and the bundles that the
+// ReportEnvelope is an envelope of a report, and the name of its file.
+type ReportEnvelope struct {
+	Place string
+	Text  []byte
+}
+
+// CheckReport checks the envelopes of a report. subjects are those of the file and the bundles that the
 // reader has. It returns one verdict for each signature.
-func CheckReport(ctx context.Context, place string, envelope []byte, subjects []Subject, trust Trust) []Verdict {
+func CheckReport(ctx context.Context, envelopes []ReportEnvelope, subjects []Subject, trust Trust) []Verdict {
 	c := &checker{ctx: ctx, trust: trust, signed: map[string]bool{}}
+	for _, e := range envelopes {
+		c.ofReport(e.Place, e.Text, subjects)
+	}
+	c.missing("this report")
+	return c.verdicts
+}
+
+// ofReport checks one envelope of a report.
+func (c *checker) ofReport(place string, envelope []byte, subjects []Subject) {
 	e, payload, err := parseEnvelope(envelope)
 	var s ReportStatement
 	if err == nil {
@@ -85,11 +101,15 @@ func CheckReport(ctx context.Context, place string, envelope []byte, subjects []
 	}
 	if err != nil {
 		c.add("signature", No, place, err.Error())
-		return c.verdicts
+		return
 	}
+	before := len(c.verdicts)
 	c.signatures("signature", place, e, s.Predicate.Signers)
-	c.missing("this report")
-	return c.verdicts
+	for i := range c.verdicts[before:] {
+		if v := &c.verdicts[before+i]; s.Predicate.Role != "" {
+			v.Detail = "as " + s.Predicate.Role + ": " + v.Detail
+		}
+	}
 }
 
 // missing adds a verdict for each trusted key that did not sign.

@@ -48,7 +48,7 @@ func TestSignedReport(t *testing.T) {
 		for _, k := range keys {
 			trust.Signers = append(trust.Signers, k.Party)
 		}
-		return wrong(seal.CheckReport(ctx, "incident.html.dsse.json", data, s, trust))
+		return wrong(seal.CheckReport(ctx, []seal.ReportEnvelope{{Place: "incident.html.dsse.json", Text: data}}, s, trust))
 	}
 	if w := check(envelope, subjects(1, 2), ann, bob); len(w) > 0 {
 		t.Errorf("an intact report: %q", w)

@@ -174,6 +174,15 @@ func choose(frameworks, controls []string) ([]*requirement, error) {
 	return list, nil
 }
 
+// Check checks the names of frameworks and controls. Its error is an *ask.InputError.
+func Check(frameworks, controls []string) error {
+	_, err := choose(frameworks, controls)
+	return err
+}
+
+// RuleSet is the version of the mapping from controls to findings: its day and a hash.
+func RuleSet() string { return rules().version }
+
 // suggestion suggests the most similar name, or where to find all, as the end of a sentence.
 func suggestion(name string, among []string) string {
 	if hint := nearest.Hint(name, among); hint != "" {

@@ -152,6 +152,8 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/offer", "hub/resource", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/rows"}},
 		{"cmd/pcapsule-hub", "a program is a few lines", []string{"cli/hub"}},
 		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
+		{"collection", "what is known of many cases, and a report about it", []string{"exporter/bundle", "exporter/seal", "forensics", "forensics/ask", "forensics/control", "forensics/finding", "internal/yamltext", "report/value"}},
+		{"samples/weeks", "traffic, not bundles", []string{"samples/traffic", "recorder/pcapng"}},
 		{"report/", "reports ask forensics", []string{"report/", "forensics", "forensics/ask/", "forensics/check/", "forensics/redact/", "forensics/finding/", "exporter/bundle", "exporter/table", "kfl/", "internal/pdf", "internal/yamltext"}},
 	}
 	for name, p := range packages(t) {

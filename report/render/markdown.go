@@ -66,7 +66,9 @@ func Markdown(w io.Writer, r *value.Report) error {
 	for _, s := range shown(r, mostPageRows).Sections {
 		m.section(s)
 	}
-	m.f("\n## Queries\n\n")
+	if len(r.Queries) > 0 {
+		m.f("\n## Queries\n\n")
+	}
 	for i, q := range r.Queries {
 		fence := fence(q.Command)
 		m.f("%d. %s %s %s\n", i+1, fence, strings.ReplaceAll(q.Command, "\n", " "), fence)
@@ -75,7 +77,7 @@ func Markdown(w io.Writer, r *value.Report) error {
 	if r.Basis.Release != "" {
 		m.f("; pcapsule %s", md(r.Basis.Release))
 	}
-	m.f(". To check every figure of this file: pcapsule report verify FILE BUNDLE\n\n")
+	m.f(". To check every figure of this file: %s\n\n", r.Checking())
 	text, err := compact(r)
 	if err != nil {
 		return err

@@ -348,9 +348,11 @@ func (p *paper) section(s *value.Section) {
 
 // queries writes the appendix.
 func (p *paper) queries(r *value.Report) {
-	p.heading("Queries", leastText)
-	p.lines(look{pdf.Sans, "", 8, "fg"}, pdfMargin, pdfWidth, "Each figure, table and statement refers to the queries behind it by number. A command returns the same figures from the same bundles.")
-	p.y++
+	if len(r.Queries) > 0 {
+		p.heading("Queries", leastText)
+		p.lines(look{pdf.Sans, "", 8, "fg"}, pdfMargin, pdfWidth, "Each figure, table and statement refers to the queries behind it by number. A command returns the same figures from the same bundles.")
+		p.y++
+	}
 	l := look{pdf.Mono, "", 6.5, "fg"}
 	for i, q := range r.Queries {
 		p.need(l.height())
@@ -362,7 +364,7 @@ func (p *paper) queries(r *value.Report) {
 		p.y += 0.6
 	}
 	p.y += 3
-	p.lines(faintLook, pdfMargin, pdfWidth, "This file carries its data ("+dataName+"). To check every figure of it: pcapsule report verify FILE BUNDLE")
+	p.lines(faintLook, pdfMargin, pdfWidth, "This file carries its data ("+dataName+"). To check every figure of it: "+r.Checking())
 }
 
 // footers writes title and number on every page.

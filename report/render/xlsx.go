@@ -148,7 +148,7 @@ func headGrid(r *value.Report) grid {
 			g.add("sign-off", label, "", nil)
 		}
 	}
-	g.add("check", "every figure of this file", "pcapsule report verify FILE BUNDLE", nil)
+	g.add("check", "every figure of this file", r.Checking(), nil)
 	g.add("check", "data of the report", "in the hidden sheet "+dataSheet, nil)
 	return g
 }

@@ -47,6 +47,26 @@ type Basis struct {
 	GeoIP      []List   `json:"geoip,omitempty"`      // files that say where outside addresses are
 	Indicators []List   `json:"indicators,omitempty"` // of indicators, with which traffic was compared
 	Recheck    *Recheck `json:"recheck,omitempty"`    // observation of a second tool; nil: none was asked
+
+	Collection *Collection `json:"collection,omitempty"` // of a report about a collection, whose file is Template and Title its name
+}
+
+// Collection is what a report about a collection depends on, beside its file and its bundles.
+type Collection struct {
+	At      string `json:"at"` // day on which acceptances were judged
+	Entries int64  `json:"log_entries"`
+	LogHead string `json:"log_head,omitempty"` // SHA-256 of the last of these entries
+
+	Seed string `json:"seed,omitempty"` // of a sample
+	Size int    `json:"size,omitempty"` // as wanted
+}
+
+// Checking is the command that checks a file with the report.
+func (r *Report) Checking() string {
+	if r.Basis.Collection != nil {
+		return "pcapsule report verify FILE COLLECTION.yaml"
+	}
+	return "pcapsule report verify FILE BUNDLE"
 }
 
 // Source identifies a bundle by its contents.
