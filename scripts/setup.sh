@@ -14,6 +14,7 @@ gcc                  gcc                      build
 g++                  g++                      build
 tshark               tshark                   a judge of packets
 capinfos             wireshark-common         a judge of packets
+groff                groff-base               a judge of the manual page
 tcpdump              tcpdump                  a judge of packets and of filters
 ip                   iproute2                 networks of the tests
 ss                   iproute2                 waiting for a server
