@@ -3,8 +3,9 @@
 # that list that is not needed is an error too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# testgate imports internal/duckdbtest, of which it needs only the beginning: the rest is for tests.
-mains=$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./... | grep -v '/internal/testgate$')
+# testgate imports internal/duckdbtest, and scripts/bench/floods samples/frames, of which they need only a part: the rest
+# is for tests.
+mains=$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./... | grep -v -e '/internal/testgate$' -e '/scripts/bench/floods$')
 # shellcheck disable=SC2086
 found=$(.cache/deadcode -f '{{$path := .Path}}{{range .Funcs}}{{println $path .Name}}{{end}}' $mains | sed "s|^$(go list -m)/||; /^$/d" | sort -u)
 if ! diff <(grep -v '^#' .ci/deadcode.txt | cut -f1 | sort -u) <(echo "$found") >.cache/deadcode.diff; then
