@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 )
 
@@ -195,4 +196,34 @@ func (c *checker) memberOfJSON(n *parse.Node, x, j *node) (*node, *Error) {
 		return nil, err
 	}
 	return c.quantifier(n, opAny, list, func(e *node) (*node, *Error) { return c.compare(n, "==", e, x) })
+}
+
+// jsonAs converts a JSON value to kind to; a value of another kind is absent.
+func jsonAs(s string, to kind) Value {
+	kind := jsontext.Kind(s)
+	switch {
+	case to == kText && kind == jsontext.String:
+		t, _ := jsontext.Text(s)
+		return Text(t)
+	case to == kFloat && kind == jsontext.Number:
+		f, _ := strconv.ParseFloat(s, 64)
+		return Value{kind: kFloat, there: isFinite(f), flt: f}
+	case to == kInt && kind == jsontext.Number:
+		v, err := strconv.ParseInt(s, 10, 64)
+		return Value{kind: kInt, there: err == nil, num: v}
+	case to == kBool && (kind == jsontext.True || kind == jsontext.False):
+		return Bool(kind == jsontext.True)
+	case to == kList && kind == jsontext.Array:
+		return Value{kind: kList, there: true, list: jsonValues(jsontext.Elements(s))}
+	}
+	return Value{}
+}
+
+// jsonValues makes values of JSON texts.
+func jsonValues(texts []string) []Value {
+	out := make([]Value, len(texts))
+	for i, s := range texts {
+		out[i] = Value{kind: kJSON, there: true, str: s}
+	}
+	return out
 }

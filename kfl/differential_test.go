@@ -366,7 +366,7 @@ func (g *gen) leaf(k kind) string {
 }
 
 // TestGeneratedQueries runs generated queries. None fails or is NULL, the calls that do not match a query
-// are those that match its negation, and SQL with literals matches the same calls as SQL with arguments.
+// are those that match its negation, and SQL with literals and the matcher match the same calls as SQL with arguments.
 func TestGeneratedQueries(t *testing.T) {
 	const rowCount, atOnce = 120, 8
 	queryCount := nightly.Of(150, 1000)
@@ -416,6 +416,9 @@ func TestGeneratedQueries(t *testing.T) {
 				}
 				if got[k][i] == got[k+1][i] || got[k][i] != got[k+2][i] {
 					t.Fatalf("%s\nrow %d: %v, its negation %v, with literals %v", some[k].src, i, got[k][i], got[k+1][i], got[k+2][i])
+				}
+				if m := some[k].Match(rows[i]); m != got[k][i] {
+					t.Fatalf("%s\nrow %d: SQL says %v, the matcher %v", some[k].src, i, got[k][i], m)
 				}
 			}
 		}

@@ -19,6 +19,7 @@ import (
 type testRow struct {
 	columns map[string]any
 	bodies  map[string][]bodyPart // by side
+	joined  map[string]any        // of other tables, see Row
 }
 
 type (
@@ -97,35 +98,103 @@ func joinedColumns() map[string]map[string]string {
 // fill inserts rows into the tables that are looked up for calls. value generates a value.
 func fill(t testing.TB, db *sql.DB, rows []*testRow, value func(column string, f *field) any) {
 	t.Helper()
-	done := map[string]bool{}
-	insert := func(table, key string, id int64) {
-		if done[table+fmt.Sprint(id)] {
-			return
+	done := map[string]map[string]any{}
+	insert := func(table, key string, id int64) map[string]any {
+		if got := done[table+fmt.Sprint(id)]; got != nil {
+			return got
 		}
-		done[table+fmt.Sprint(id)] = true
+		got := map[string]any{}
+		done[table+fmt.Sprint(id)] = got
 		cols, vals := []string{quoteName(key)}, []string{strconv.FormatInt(id, 10)}
 		for _, f := range names().fields {
 			if j, ok := joins[f.kind]; ok && j.table == table && !slices.Contains(cols, quoteName(f.arg)) {
-				cols, vals = append(cols, quoteName(f.arg)), append(vals, duckOf(value(f.arg, f)))
+				got[f.arg] = value(f.arg, f)
+				cols, vals = append(cols, quoteName(f.arg)), append(vals, duckOf(got[f.arg]))
 			}
 		}
 		if _, err := db.Exec("INSERT INTO " + table + " (" + strings.Join(cols, ", ") + ") VALUES (" + strings.Join(vals, ", ") + ")"); err != nil {
 			t.Fatal(err)
 		}
+		return got
 	}
+	first := map[int64]map[string]any{} // what the handshakes of a connection say
 	for i, r := range rows {
 		flow, _ := r.columns["flow_id"].(int64)
 		conn, _ := r.columns["conn_id"].(int64)
+		r.joined = map[string]any{}
+		join := func(to map[string]any, word string, values map[string]any) {
+			for name, v := range values {
+				if to[word+"."+name] == nil {
+					to[word+"."+name] = v
+				}
+			}
+		}
 		if flow%3 > 0 { // leave some out
-			insert("flows", "flow_id", flow)
+			join(r.joined, "flow", insert("flows", "flow_id", flow))
 		}
 		if conn%4 > 0 {
-			insert("connections", "conn_id", conn)
+			join(r.joined, "connection", insert("connections", "conn_id", conn))
 		}
 		if r.columns["protocol"] == "tls" {
-			insert("tls_handshakes", "call_no", int64(i))
+			handshake := insert("tls_handshakes", "call_no", int64(i))
+			if r.columns["conn_id"] == nil {
+				continue
+			}
+			if first[conn] == nil {
+				first[conn] = map[string]any{}
+			}
+			join(first[conn], "hello", r.columns)
+			join(first[conn], "tls", handshake)
 		}
 	}
+	for _, r := range rows {
+		if conn, ok := r.columns["conn_id"].(int64); ok {
+			maps.Copy(r.joined, first[conn])
+		}
+	}
+}
+
+// Column implements Row.
+func (r *testRow) Column(name string) Value {
+	v := r.columns[name]
+	if strings.Contains(name, ".") {
+		v = r.joined[name]
+	}
+	switch v := v.(type) {
+	case bool:
+		return Bool(v)
+	case int:
+		return Int(int64(v))
+	case int64:
+		return Int(v)
+	case string:
+		return Text(v)
+	case []byte:
+		return Bytes(v)
+	case []string:
+		return Texts(v)
+	case []pair:
+		list := make([]Pair, len(v))
+		for i, p := range v {
+			list[i] = Pair(p)
+		}
+		return Pairs(list)
+	case []header:
+		list := make([]Header, len(v))
+		for i, h := range v {
+			list[i] = Header(h)
+		}
+		return Headers(list)
+	}
+	return Value{}
+}
+
+// Body implements Row.
+func (r *testRow) Body(side Side) (list []BodyPart) {
+	for _, p := range r.bodies[sideNames[side]] {
+		list = append(list, BodyPart{Part: int32(p.part), Offset: int64(p.offset), Size: int64(p.size), Text: p.data, IsText: p.isText, Bytes: []byte(p.data)})
+	}
+	return list
 }
 
 // testFindings maps findings to the numbers of their calls.
@@ -266,6 +335,11 @@ func matching(t testing.TB, db *sql.DB, rows []*testRow, q *Query) []bool {
 	got, err := answers(db, len(rows), q)
 	if err != nil {
 		t.Fatalf("%s\n%v", q.src, err)
+	}
+	for i, r := range rows {
+		if m := q.Match(r); m != got[0][i] {
+			t.Errorf("%s\nrow %d: SQL says %v, the matcher %v", q.src, i, got[0][i], m)
+		}
 	}
 	return got[0]
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/kfl/internal/jsontext"
 	"github.com/pcapsule/pcapsule/kfl/internal/parse"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
 )
@@ -168,6 +169,15 @@ func (c *checker) finding(n *parse.Node, name string) (*node, *Error) {
 // several reports whether the calls are from several bundles, which number them separately.
 func (c *checker) several() bool { return c.env.Columns["bundle"] != "" }
 
+// number returns the number of the row's call in the form of Findings.Calls.
+func (m *matcher) number() int64 {
+	no, bundle := m.row.Column("call_no"), m.row.Column("bundle")
+	if !no.there {
+		return -1
+	}
+	return bundle.num<<48 + no.num
+}
+
 func (w *writer) finding(n *node) frag {
 	return w.lookUp(func() frag {
 		key := frag{sql: `"call_no"`}
@@ -180,6 +190,24 @@ func (w *writer) finding(n *node) frag {
 		}
 		return w.f("coalesce(@ IN (SELECT unnest(@)), FALSE)", key, ids)
 	})
+}
+
+// spread returns every member of JSON values, both lists and objects.
+func (m *matcher) spread(n *node) Value {
+	x := m.value(n.args[0])
+	if !x.there {
+		return Value{}
+	}
+	if x.kind == kJSON {
+		list, ok := jsontext.Members(x.str)
+		return Value{kind: kList, there: ok, list: jsonValues(list)}
+	}
+	out := Value{kind: kList, there: true, list: []Value{}}
+	for _, e := range x.list {
+		list, _ := jsontext.Members(e.str)
+		out.list = append(out.list, jsonValues(list)...)
+	}
+	return out
 }
 
 // membersSQL returns the members of a JSON value @.

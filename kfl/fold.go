@@ -42,7 +42,7 @@ func fold(n *node) *node {
 			return n
 		}
 	}
-	m := &evaluator{}
+	m := &matcher{}
 	if total(n) {
 		return &node{op: opConst, typ: typ{kind: kBool}, num: boolNode(m.cond(n)).num, pos: n.pos, end: n.end}
 	}
@@ -50,7 +50,7 @@ func fold(n *node) *node {
 	switch {
 	case !v.there:
 		return nothing(n)
-	case v.kind == kList:
+	case v.kind == kList || v.kind == kMap || v.kind == kJSON:
 		return n
 	}
 	return &node{op: opConst, typ: n.typ, num: v.num, flt: v.flt, str: v.str, pos: n.pos, end: n.end}

@@ -1,6 +1,7 @@
 // Package kfl implements KFL, the filter language for calls: a superset of Kubeshark's KFL2,
 // which is a subset of CEL, and of the older forms that people still use. It parses a query,
-// checks names and types, and compiles it to a condition in DuckDB's SQL. An absent value is never an error
+// checks names and types, and compiles it to a condition in DuckDB's SQL and to an equivalent matcher for single rows, which
+// needs no database. An absent value is never an error
 // at run time: a comparison with it is false. An invalid query is refused with the position of the error. The
 // names are those of names.tsv and the columns of protocols in exporter/table; docs/kfl.md describes the
 // language.
@@ -144,6 +145,12 @@ func compile(src string, env Env) (*Query, *Error) {
 // prefix.
 func (q *Query) SQL() (where string, args []any) {
 	return q.where.sql, slices.Clone(q.where.args)
+}
+
+// Match reports whether the query matches row, as SQL does.
+func (q *Query) Match(row Row) bool {
+	m := matcher{row: row}
+	return m.cond(q.root)
 }
 
 // Columns returns the columns of the view calls that the query reads, sorted.

@@ -15,7 +15,7 @@ type stringCall struct {
 	args     []kind // of the arguments
 	optional int    // number of optional arguments at the end
 	result   typ
-	eval     func(a []value) value
+	eval     func(a []Value) Value
 	sql      string // @ is the receiver, then each argument
 }
 
@@ -34,24 +34,24 @@ var (
 
 var stringCalls = map[string]stringCall{
 	"lowerAscii": {form: "x.lowerAscii()", on: kText, result: plainText, sql: lowerSQL,
-		eval: func(a []value) value { return textValue(strings.Map(asciiLower, a[0].str)) }},
+		eval: func(a []Value) Value { return Text(strings.Map(asciiLower, a[0].str)) }},
 	"upperAscii": {form: "x.upperAscii()", on: kText, result: plainText, sql: "translate(@, '" + lowerCase + "', '" + upperCase + "')",
-		eval: func(a []value) value { return textValue(strings.Map(asciiUpper, a[0].str)) }},
+		eval: func(a []Value) Value { return Text(strings.Map(asciiUpper, a[0].str)) }},
 	"trim": {form: "x.trim()", on: kText, result: plainText, sql: "trim(@, '" + blanks + "')",
-		eval: func(a []value) value { return textValue(strings.Trim(a[0].str, blanks)) }},
+		eval: func(a []Value) Value { return Text(strings.Trim(a[0].str, blanks)) }},
 	"replace": {form: `x.replace("old", "new")`, on: kText, args: []kind{kText, kText}, result: plainText, sql: "replace(@, @, @)",
-		eval: func(a []value) value { return textValue(strings.ReplaceAll(a[0].str, a[1].str, a[2].str)) }},
+		eval: func(a []Value) Value { return Text(strings.ReplaceAll(a[0].str, a[1].str, a[2].str)) }},
 	"split": {form: `x.split(",")`, on: kText, args: []kind{kText}, result: textList, sql: "string_split(@, @)",
-		eval: func(a []value) value { return listOf(strings.Split(a[0].str, a[1].str)) }},
+		eval: func(a []Value) Value { return Texts(strings.Split(a[0].str, a[1].str)) }},
 	"join": {form: `list.join(",")`, on: kList, args: []kind{kText}, optional: 1, result: plainText, sql: "array_to_string(@, @)",
-		eval: func(a []value) value { return textValue(strings.Join(textsOf(a[0]), a[1].str)) }},
+		eval: func(a []Value) Value { return Text(strings.Join(textsOf(a[0]), a[1].str)) }},
 	"indexOf": {form: `x.indexOf("part")`, on: kText, args: []kind{kText}, result: typ{kind: kInt}, sql: "CAST(instr(@, @) - 1 AS BIGINT)",
-		eval: func(a []value) value {
+		eval: func(a []Value) Value {
 			at := strings.Index(a[0].str, a[1].str)
 			if at > 0 {
 				at = utf8.RuneCountInString(a[0].str[:at])
 			}
-			return intValue(int64(at))
+			return Int(int64(at))
 		}},
 	"substring": {form: "x.substring(0, 5)", on: kText, args: []kind{kInt, kInt}, optional: 1, result: plainText, eval: substring,
 		sql: "list_transform([{s: @, a: @, b: @}], lambda kfl_s: CASE WHEN kfl_s.a >= 0 AND kfl_s.a <= kfl_s.b AND kfl_s.b <= length(kfl_s.s) THEN substring(kfl_s.s, kfl_s.a + 1, kfl_s.b - kfl_s.a) END)[1]"},
@@ -71,28 +71,20 @@ func asciiUpper(r rune) rune {
 	return r
 }
 
-func textsOf(v value) (list []string) {
-	for _, e := range v.list {
+func textsOf(v Value) (list []string) {
+	for _, e := range v.elements() {
 		list = append(list, e.str)
 	}
 	return list
 }
 
-func listOf(texts []string) value {
-	out := value{kind: kList, there: true}
-	for _, t := range texts {
-		out.list = append(out.list, textValue(t))
-	}
-	return out
-}
-
-func substring(a []value) value {
+func substring(a []Value) Value {
 	r := []rune(a[0].str)
 	from, to := a[1].num, a[2].num
 	if from < 0 || from > to || to > int64(len(r)) {
-		return value{}
+		return Value{}
 	}
-	return textValue(string(r[from:to]))
+	return Text(string(r[from:to]))
 }
 
 // stringCall checks a call of a string function.
@@ -155,11 +147,11 @@ func (c *checker) textOf(n *parse.Node, x *node, want kind, form string) (_ *nod
 }
 
 // stringCall evaluates a string function; the result is absent if an argument is.
-func (m *evaluator) stringCall(n *node) value {
-	args := make([]value, len(n.args))
+func (m *matcher) stringCall(n *node) Value {
+	args := make([]Value, len(n.args))
 	for i, a := range n.args {
 		if args[i] = m.value(a); !args[i].there {
-			return value{}
+			return Value{}
 		}
 	}
 	return stringCalls[n.str].eval(args)

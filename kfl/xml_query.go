@@ -10,7 +10,8 @@ import (
 	"github.com/pcapsule/pcapsule/kfl/internal/xmltree"
 )
 
-// DuckDB has no functions for XML. A condition on XML is therefore evaluated here, on every distinct body that may meet it, and SQL gets the hashes of those that do.
+// DuckDB has no functions for XML. A condition on XML is therefore evaluated here with the
+// matcher, on every distinct body that may meet it, and SQL gets the hashes of those that do.
 
 // maxXMLBodies is how many bodies may meet one condition.
 const maxXMLBodies = 250_000
@@ -104,31 +105,47 @@ func (c *checker) compareXML(n *parse.Node, op string, x, y *node) (_ *node, err
 }
 
 // xmlAs converts an element's text to the type of n.
-func xmlAs(text string, n *node) value {
+func xmlAs(text string, n *node) Value {
 	switch {
 	case n.typ.kind == kText:
-		return textValue(text)
+		return Text(text)
 	case n.typ.kind == kBool:
-		return value{kind: kBool, there: text == "true" || text == "false", num: boolValue(text == "true").num}
+		return Value{kind: kBool, there: text == "true" || text == "false", num: Bool(text == "true").num}
 	}
-	return convert(textValue(text), n)
+	return convert(Text(text), n)
 }
 
-func (m *evaluator) xmlPart(n *node) value {
+// xmlDocument reads a body of the row, once.
+func (m *matcher) xmlDocument(side Side) Value {
+	if m.xml[side] == nil {
+		v := Value{kind: kXML}
+		if m.row.Column(sideNames[side] + "_body_sha256").there {
+			if text, ok := wholeText(m.row.Body(side)); ok {
+				v.xml, v.there = xmltree.Parse(text)
+			}
+		}
+		m.xml[side] = &v
+	}
+	return *m.xml[side]
+}
+
+var sideNames = [...]string{Request: "request", Response: "response"}
+
+func (m *matcher) xmlPart(n *node) Value {
 	x := m.value(n.args[0])
 	if !x.there {
-		return value{}
+		return Value{}
 	}
-	out := value{kind: kList, there: true}
+	out := Value{kind: kList, there: true}
 	if n.op == opXMLDeep {
 		out.list = xmlValues(x.xml.Deep(n.path[0]))
 		return out
 	}
 	from := x.list
 	if x.kind == kXML {
-		from = []value{x}
+		from = []Value{x}
 	}
-	out.list = []value{}
+	out.list = []Value{}
 	for _, v := range from {
 		out.list = append(out.list, xmlValues(v.xml.Children(n.path[0]))...)
 	}
@@ -155,8 +172,7 @@ func (w *writer) inXML(n *node, side string) frag {
 		return frag{sql: "NULL"}
 	}
 	hashes, err := w.bodies.XML(keyOf(n), xmlNames(n), func(text string) bool {
-		doc, ok := xmltree.Parse(text)
-		m := evaluator{xml: value{kind: kXML, there: ok, xml: doc}}
+		m := matcher{row: &bodyRow{side: bodySide(side), text: text}}
 		return m.cond(n)
 	})
 	if err == nil && len(hashes) > maxXMLBodies {
@@ -177,6 +193,28 @@ func (w *writer) inXML(n *node, side string) frag {
 	return w.lookUp(func() frag {
 		return w.f("coalesce(@ IN (SELECT unhex(unnest(@))), FALSE)", w.quote(side+"_body_sha256"), frag{sql: "CAST(? AS VARCHAR[])", args: []any{slices.Compact(list)}})
 	})
+}
+
+// bodyRow is a call with one body and no other values.
+type bodyRow struct {
+	side Side
+	text string
+}
+
+// Column implements Row.
+func (r *bodyRow) Column(name string) Value {
+	if name == sideNames[r.side]+"_body_sha256" {
+		return Bytes([]byte{})
+	}
+	return Value{}
+}
+
+// Body implements Row.
+func (r *bodyRow) Body(side Side) []BodyPart {
+	if side != r.side {
+		return nil
+	}
+	return []BodyPart{{Size: int64(len(r.text)), Text: r.text, IsText: true}}
 }
 
 // xmlNames returns the names that every XML text must contain to meet a condition. Names of
@@ -231,10 +269,10 @@ func keyOf(n *node) string {
 }
 
 // xmlValues makes values of XML elements.
-func xmlValues(nodes []*xmltree.Node) []value {
-	out := make([]value, len(nodes))
+func xmlValues(nodes []*xmltree.Node) []Value {
+	out := make([]Value, len(nodes))
 	for i, n := range nodes {
-		out[i] = value{kind: kXML, there: true, xml: n}
+		out[i] = Value{kind: kXML, there: true, xml: n}
 	}
 	return out
 }
