@@ -151,7 +151,7 @@ func (c *Case) storedBodies(ctx context.Context, b int, hashes []string, most in
 			piece = []byte(rows.Text(6))
 		}
 		s.IsText = s.IsText && !binary
-		full[hash] = !s.join(piece, rows.Int(2), most)
+		full[hash] = !s.Join(piece, rows.Int(2), most)
 	}
 	return stored, rows.Err()
 }
@@ -173,8 +173,8 @@ func (c *Case) maskBody(ctx context.Context, b *Body) error {
 	return nil
 }
 
-// join appends a part that begins at off. It returns false when the limit is reached.
-func (b *Body) join(piece []byte, off int64, most int) bool {
+// Join appends a part that begins at off. It returns false when the limit is reached.
+func (b *Body) Join(piece []byte, off int64, most int) bool {
 	have := int64(len(b.Data))
 	if off > have || off < 0 {
 		return false

@@ -106,7 +106,11 @@ func (c *Case) Call(ctx context.Context, id string, o CallOptions) (*Exchange, e
 	if err := c.refs(ctx, x); err != nil {
 		return nil, err
 	}
-	if err := c.deliveryOf(ctx, x); err != nil {
+	err = x.Deliver(func(no int64) (string, error) {
+		frames, err := c.Cite(ctx, []Citation{CitePacket(x.Bundle, no)})
+		return strings.Join(frames, ""), err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return x, c.anomaliesOf(ctx, x)
@@ -310,7 +314,7 @@ func (c *Case) refs(ctx context.Context, x *Exchange) error {
 		}
 	}
 	x.MoreRefs = set.n
-	asked := x.askedByServer()
+	asked := x.AskedByServer()
 	own, err := c.ownFlows(ctx, x)
 	if err != nil {
 		return err
@@ -382,9 +386,9 @@ func (c *Case) ownFlows(ctx context.Context, x *Exchange) (map[int64]bool, error
 // Undelivered reports whether an ICMP error says what became of the request. Column status_text has it in words.
 func (x *Exchange) Undelivered() bool { return x.Call.Get("error") == table.Undelivered }
 
-// askedByServer reports whether the connection's server sent the request. The direction of packets
+// AskedByServer reports whether the connection's server sent the request. The direction of packets
 // is relative to their flow, which may show one of the two addresses translated.
-func (x *Exchange) askedByServer() bool {
+func (x *Exchange) AskedByServer() bool {
 	same := func(call, flow string) bool {
 		return x.Call.Get(call+"_ip") == x.Flow.Get(flow+"_ip") && x.Call.Get(call+"_port") == x.Flow.Get(flow+"_port")
 	}

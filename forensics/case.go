@@ -106,7 +106,7 @@ type masking struct {
 
 // answers are what was found once and is asked for again.
 type answers struct {
-	coverage func() ([]stretch, error)
+	coverage func() ([]Stretch, error)
 	unread   func() ([][2]int64, error)
 	findings *atomic.Pointer[Findings]
 	calls    *callParts

@@ -50,11 +50,11 @@ type Hole struct {
 	Detail   string
 }
 
-// stretch is one row of table coverage.
-type stretch struct {
+// Stretch is one row of table coverage.
+type Stretch struct {
 	Hole
-	recorded bool
-	silence  int64 // longest time between two packets of a recorded one, ns
+	Recorded bool
+	Silence  int64 // longest time between two packets of a recorded one, ns
 }
 
 // Coverage returns the coverage of a time window, both ends inclusive; 0 leaves an end open.
@@ -71,6 +71,21 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if err != nil {
 		return Coverage{}, err
 	}
+	return Cover(Recording{Stretches: list, First: first, Last: last, Any: any, Redacted: len(c.Redactions()) > 0, Unread: unread}, from, to), nil
+}
+
+// Recording is what bundles say about the time that they cover.
+type Recording struct {
+	Stretches   []Stretch // by time
+	First, Last int64     // times of the first and the last packet
+	Any         bool      // there are packets
+	Redacted    bool      // values were removed
+	Unread      [][2]int64
+}
+
+// Cover returns the coverage of a time window, as Case.Coverage does.
+func Cover(r Recording, from, to int64) Coverage {
+	first, last, any := r.First, r.Last, r.Any
 	out := Coverage{State: None, From: from, To: to}
 	if from == 0 {
 		out.From = first
@@ -78,25 +93,25 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if to == 0 {
 		out.To = last
 	}
-	out.Unread = len(c.Redactions()) > 0 || slices.ContainsFunc(unread, func(t [2]int64) bool { return t[0] <= out.To && t[1] >= out.From })
-	var known []stretch // times about which there is a statement
-	for _, s := range list {
-		timeless := s.To == 0 && !s.recorded // a file without a readable packet
+	out.Unread = r.Redacted || slices.ContainsFunc(r.Unread, func(t [2]int64) bool { return t[0] <= out.To && t[1] >= out.From })
+	var known []Stretch // times about which there is a statement
+	for _, s := range r.Stretches {
+		timeless := s.To == 0 && !s.Recorded // a file without a readable packet
 		if timeless {
 			s.From, s.To, s.Detail = out.From, out.To, "at an unknown time: "+s.Detail
 		}
 		if any && (s.To < out.From || s.From > out.To) { // a case without packets has no time
 			continue
 		}
-		if !s.recorded {
+		if !s.Recorded {
 			out.add(s.Hole)
 		}
 		if any && !timeless {
 			known = append(known, s)
 		}
 	}
-	if !slices.ContainsFunc(known, func(s stretch) bool { return s.recorded }) {
-		return out, nil
+	if !slices.ContainsFunc(known, func(s Stretch) bool { return s.Recorded }) {
+		return out
 	}
 	out.pauses(known)
 	slices.SortStableFunc(out.Holes, func(a, b Hole) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
@@ -104,7 +119,7 @@ func (c *Case) Coverage(from, to int64) (Coverage, error) {
 	if len(out.Holes) > 0 {
 		out.State = Partial
 	}
-	return out, nil
+	return out
 }
 
 func (o *Coverage) add(h Hole) {
@@ -116,15 +131,15 @@ func (o *Coverage) add(h Hole) {
 }
 
 // pauses adds the parts of the requested window about which there is no statement.
-func (o *Coverage) pauses(known []stretch) {
-	slices.SortFunc(known, func(a, b stretch) int { return cmp.Compare(a.From, b.From) })
+func (o *Coverage) pauses(known []Stretch) {
+	slices.SortFunc(known, func(a, b Stretch) int { return cmp.Compare(a.From, b.From) })
 	at, silence := o.From, int64(-1) // no recording is before the first
 	for _, s := range known {
-		if s.From > at && (silence < 0 || s.From-at > max(minPause, 2*silence, 2*s.silence)) {
+		if s.From > at && (silence < 0 || s.From-at > max(minPause, 2*silence, 2*s.Silence)) {
 			o.unrecorded(at, s.From-1)
 		}
 		if s.To >= at {
-			at, silence = s.To+1, s.silence
+			at, silence = s.To+1, s.Silence
 		}
 	}
 	if at <= o.To {
@@ -138,8 +153,8 @@ func (o *Coverage) unrecorded(from, to int64) {
 
 // readCoverage reads table coverage. A bundle without the table counts as recorded from its first to
 // its last packet.
-func (c *Case) readCoverage() ([]stretch, error) {
-	var out []stretch
+func (c *Case) readCoverage() ([]Stretch, error) {
+	var out []Stretch
 	has := make([]bool, len(c.bundles))
 	if c.views["coverage"] != nil {
 		no := "0"
@@ -163,16 +178,22 @@ func (c *Case) readCoverage() ([]stretch, error) {
 		}
 	}
 	for i, b := range c.bundles {
-		for _, l := range b.Manifest.Derived.Lacks() {
-			if w := b.Manifest.Window; l.Reason == bundle.LackFilter && w.FirstNs != nil && w.LastNs != nil {
-				out = append(out, stretch{Hole{Bundle: i, Source: b.Manifest.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false, 0})
-			}
-		}
-		if w := b.Manifest.Window; !has[i] && w.FirstNs != nil && w.LastNs != nil {
-			out = append(out, stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true, int64(*w.LastNs - *w.FirstNs)})
-		}
+		out = append(out, StretchesOf(i, b.Manifest, has[i])...)
 	}
 	return out, nil
+}
+
+// StretchesOf is what the manifest of bundle i says about the time that it covers. has says that its table coverage has rows.
+func StretchesOf(i int, m *bundle.Manifest, has bool) (out []Stretch) {
+	for _, l := range m.Derived.Lacks() {
+		if w := m.Window; l.Reason == bundle.LackFilter && w.FirstNs != nil && w.LastNs != nil {
+			out = append(out, Stretch{Hole{Bundle: i, Source: m.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false, 0})
+		}
+	}
+	if w := m.Window; !has && w.FirstNs != nil && w.LastNs != nil {
+		out = append(out, Stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true, int64(*w.LastNs - *w.FirstNs)})
+	}
+	return out
 }
 
 // Redactions lists how values were removed from bundles of the case, without repetitions. The
@@ -188,7 +209,7 @@ func (c *Case) Redactions() (out []string) {
 	return out
 }
 
-func readStretch(r *duck.Rows) stretch {
-	return stretch{Hole{Bundle: int(r.Int(0)), Source: r.Text(1), From: r.Int(2), To: r.Int(3), Reason: r.Text(5),
+func readStretch(r *duck.Rows) Stretch {
+	return Stretch{Hole{Bundle: int(r.Int(0)), Source: r.Text(1), From: r.Int(2), To: r.Int(3), Reason: r.Text(5),
 		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded", r.Int(8)}
 }

@@ -1,7 +1,6 @@
 package forensics
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -70,14 +69,6 @@ func (c *Case) CiteSpans(ctx context.Context, ends ...[2]Citation) ([]string, er
 	return out, nil
 }
 
-// frameRun are packets with consecutive numbers that are consecutive frames of one file.
-type frameRun struct {
-	first, last int64 // packet_no
-	file        int64
-	frame       int64 // of the first one
-	hidden      bool
-}
-
 // frameRuns are the runs of each bundle, which are read once.
 type frameRuns struct {
 	sync.Mutex
@@ -87,7 +78,7 @@ type frameRuns struct {
 // runsOf are the runs of one bundle. If they are incomplete, because packets of its files alternate, its
 // packets are looked up one by one.
 type runsOf struct {
-	list     []frameRun
+	list     []cite.Run
 	complete bool
 }
 
@@ -134,27 +125,12 @@ func (c *Case) locate(ctx context.Context, lists [][]Citation) ([][]cite.Frames,
 	for i, list := range lists {
 		for _, x := range list {
 			for _, r := range x.Packets {
-				out[i] = append(out[i], framesOf(runs[x.Bundle].list, r.First, r.Last, labels[x.Bundle])...)
+				out[i] = append(out[i], cite.Of(runs[x.Bundle].list, r.First, r.Last, labels[x.Bundle])...)
 			}
 		}
 		out[i] = cite.Join(out[i])
 	}
 	return out, nil
-}
-
-// framesOf are the frames of packets first to last.
-func framesOf(runs []frameRun, first, last int64, labels map[int64]string) (out []cite.Frames) {
-	at, _ := slices.BinarySearchFunc(runs, first, func(r frameRun, no int64) int { return cmp.Compare(r.last, no) })
-	for ; at < len(runs) && runs[at].first <= last; at++ {
-		r := runs[at]
-		from, to := max(first, r.first), min(last, r.last)
-		label, ok := labels[r.file]
-		if !ok {
-			label = fmt.Sprintf("file %d", r.file)
-		}
-		out = append(out, cite.Frames{File: label, First: r.frame + from - r.first, Last: r.frame + to - r.first, Hidden: r.hidden})
-	}
-	return out
 }
 
 // frameSQL is the SQL for the number of a packet as people count it, and whether it is the one of Wireshark.
@@ -186,8 +162,8 @@ func (c *Case) runsOf(ctx context.Context, b int) (*runsOf, error) {
 			if err != nil {
 				return nil, err
 			}
-			x := frameRun{first: rows.Int(3), last: rows.Int(4), file: rows.Int(0), frame: rows.Int(1) + rows.Int(3), hidden: hidden == true}
-			if r.complete = len(r.list) < maxKeptRuns && rows.Int(5) == x.last-x.first+1; !r.complete {
+			x := cite.Run{First: rows.Int(3), Last: rows.Int(4), File: rows.Int(0), Frame: rows.Int(1) + rows.Int(3), Hidden: hidden == true}
+			if r.complete = len(r.list) < maxKeptRuns && rows.Int(5) == x.Last-x.First+1; !r.complete {
 				break
 			}
 			r.list = append(r.list, x)
@@ -207,7 +183,7 @@ func (c *Case) runsOf(ctx context.Context, b int) (*runsOf, error) {
 }
 
 // lookRuns looks up the runs of some packets of a bundle.
-func (c *Case) lookRuns(ctx context.Context, b int, set *numbers) ([]frameRun, error) {
+func (c *Case) lookRuns(ctx context.Context, b int, set *numbers) ([]cite.Run, error) {
 	frame, hidden := c.frameSQL()
 	var or []string
 	var args []any
@@ -223,7 +199,7 @@ func (c *Case) lookRuns(ctx context.Context, b int, set *numbers) ([]frameRun, e
 		return nil, err
 	}
 	defer rows.Close()
-	var list []frameRun
+	var list []cite.Run
 	for rows.Next() {
 		no, file, frame := rows.Int(0), rows.Int(1), rows.Int(2)
 		if !set.has(no) {
@@ -234,11 +210,7 @@ func (c *Case) lookRuns(ctx context.Context, b int, set *numbers) ([]frameRun, e
 			return nil, err
 		}
 		hidden := v == true
-		if n := len(list); n > 0 && list[n-1].last+1 == no && list[n-1].file == file && list[n-1].hidden == hidden && list[n-1].frame+no-list[n-1].first == frame {
-			list[n-1].last = no
-			continue
-		}
-		list = append(list, frameRun{no, no, file, frame, hidden})
+		list = cite.Extend(list, no, file, frame, hidden)
 	}
 	return list, rows.Err()
 }
@@ -330,7 +302,10 @@ const maxLabel = 120
 
 // fileLabels are the names of the files in citations, by bundle and file_id: the name of the file, or, if files
 // of different content have one name, its path in the bundle, or that with the number of the bundle.
-func (c *Case) fileLabels() []map[int64]string {
+func (c *Case) fileLabels() []map[int64]string { return FileLabels(c.bundles) }
+
+// FileLabels are the names of the files of bundles in citations.
+func FileLabels(bundles []*bundle.Bundle) []map[int64]string {
 	forms := []func(b int, in *bundle.Input) string{
 		func(_ int, in *bundle.Input) string {
 			if in.Name == "-" || in.Name == "" || len(in.Name) > maxLabel {
@@ -343,15 +318,15 @@ func (c *Case) fileLabels() []map[int64]string {
 			return fmt.Sprintf("bundle %d %s", b+1, strings.TrimPrefix(in.Path, "data/packets/"))
 		},
 	}
-	out := make([]map[int64]string, len(c.bundles))
+	out := make([]map[int64]string, len(bundles))
 	for b := range out {
 		out[b] = map[int64]string{}
 	}
 	for _, form := range forms {
 		of := map[string]map[bundle.Digest]bool{}
-		for b := range c.bundles {
-			for i := range c.bundles[b].Manifest.Inputs {
-				in := &c.bundles[b].Manifest.Inputs[i]
+		for b := range bundles {
+			for i := range bundles[b].Manifest.Inputs {
+				in := &bundles[b].Manifest.Inputs[i]
 				name := clip.Text(strings.Map(visible, form(b, in)), 2*maxLabel)
 				if of[name] == nil {
 					of[name] = map[bundle.Digest]bool{}
@@ -359,9 +334,9 @@ func (c *Case) fileLabels() []map[int64]string {
 				of[name][in.SHA256] = true
 			}
 		}
-		for b := range c.bundles {
-			for i := range c.bundles[b].Manifest.Inputs {
-				in := &c.bundles[b].Manifest.Inputs[i]
+		for b := range bundles {
+			for i := range bundles[b].Manifest.Inputs {
+				in := &bundles[b].Manifest.Inputs[i]
 				name := clip.Text(strings.Map(visible, form(b, in)), 2*maxLabel)
 				if out[b][int64(in.FileID)] == "" && len(of[name]) == 1 {
 					out[b][int64(in.FileID)] = name

@@ -213,7 +213,7 @@ func (c *Case) openFiles() *packetFiles {
 			l := &lazyFile{bundle: b, in: in}
 			places[int64(in.FileID)] = len(p.list)
 			p.opened = append(p.opened, l)
-			p.list = append(p.list, carve.NewFile(l, in.Size, sourceOf(in)))
+			p.list = append(p.list, carve.NewFile(l, in.Size, PacketSource(in)))
 		}
 		p.places = append(p.places, places)
 	}
@@ -256,9 +256,9 @@ func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 	return l.f.ReadAt(b, off)
 }
 
-// sourceOf describes a packet file for carving. It lists interfaces only if the file has one section
+// PacketSource describes a packet file for carving. It lists interfaces only if the file has one section
 // and the manifest has all its interfaces.
-func sourceOf(in *bundle.Input) carve.Source {
+func PacketSource(in *bundle.Input) carve.Source {
 	s := carve.Source{Path: in.Path, SHA256: in.SHA256[:]}
 	if in.Sections > 1 || in.InterfacesMore > 0 {
 		return s

@@ -1,7 +1,6 @@
 package forensics
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,8 +64,8 @@ func (c *Case) withReceipts(calls string, i int, columns []string, read reader) 
 // receiptNeeds are the columns of calls that withReceipts uses.
 var receiptNeeds = strings.Fields("call_no response_bytes")
 
-// deliveryOf says whether request and response of a call were delivered.
-func (c *Case) deliveryOf(ctx context.Context, x *Exchange) error {
+// Deliver sets Delivery: whether request and response of the call were delivered. cite writes the citation of a packet.
+func (x *Exchange) Deliver(cite func(packetNo int64) (string, error)) error {
 	var parts []string
 	for _, side := range []string{"request", "response"} {
 		verdict, _ := x.Call.Get(side + "_delivered").(string)
@@ -78,11 +77,11 @@ func (c *Case) deliveryOf(ctx context.Context, x *Exchange) error {
 			parts = append(parts, text)
 			continue
 		}
-		frames, err := c.Cite(ctx, []Citation{CitePacket(x.Bundle, no)})
+		frames, err := cite(no)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", side, verdict, frames[0]))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", side, verdict, frames))
 	}
 	again, _ := x.Call.Get("resent_segments").(int64)
 	since, _ := x.Call.Get("response_resent_segments").(int64)

@@ -103,3 +103,13 @@ func (v Value) size() int {
 	}
 	return len(v.list)
 }
+
+// Ints returns a BIGINT[] of int64.
+func Ints(list []any) Value {
+	v := Value{kind: kList, there: true, list: []Value{}}
+	for _, x := range list {
+		n, _ := x.(int64)
+		v.list = append(v.list, Int(n))
+	}
+	return v
+}

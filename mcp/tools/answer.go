@@ -3,7 +3,6 @@ package tools
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/encode"
+	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/mcp/object"
@@ -65,40 +64,10 @@ func (s *Invocation) cellSize() int {
 
 // value converts a value of a row to what commands print as JSON (encode.JSON), with texts that fit a
 // conversation.
-func (s *Invocation) value(v any) any {
-	switch v := v.(type) {
-	case string:
-		return ask.Clip(v, s.cellSize())
-	case []byte:
-		return ask.Clip(hex.EncodeToString(v), s.cellSize())
-	case time.Time:
-		return v.UTC().Format(when.Layout)
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = s.value(v[i])
-		}
-		return out
-	case forensics.Struct:
-		if v.Nameless() {
-			return s.value(v.Values())
-		}
-		out := make(map[string]any, len(v))
-		for _, f := range v {
-			out[f.Name] = s.value(f.Value)
-		}
-		return out
-	case forensics.Map:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = map[string]any{"key": s.value(e.Key), "value": s.value(e.Value)}
-		}
-		return out
-	case nil, bool, int64:
-		return v
-	}
-	return json.RawMessage(encode.JSON(nil, v)) // a number without loss
-}
+func (s *Invocation) value(v any) any { return s.cells().Value(v) }
+
+// cells are the values of rows as s shows them.
+func (s *Invocation) cells() shown.Cells { return shown.Cells{Policy: s.Policy, Size: s.cellSize()} }
 
 func text(v any) string { s, _ := v.(string); return s }
 

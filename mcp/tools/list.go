@@ -16,6 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/mcp/cases"
 )
 
@@ -54,7 +55,7 @@ const (
 	MinBytes    = ask.MinAnswer
 	MaxBytes    = ask.MaxAnswer
 	AnswerBytes = ask.DefaultBytes // unless max_bytes is given
-	maxCell     = 2 << 10          // bytes of one text in a row
+	maxCell     = shown.MaxCell    // bytes of one text in a row
 )
 
 // entries lists the tools; to add one, add a file and a line here. Questions become tools

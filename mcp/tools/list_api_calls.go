@@ -234,7 +234,7 @@ func (b *bodies) read(ctx context.Context, r *forensics.Result, from int) error 
 	}
 	b.of = map[forensics.CallNo][2]*message{}
 	return b.s.Case.EachCall(ctx, list, forensics.CallOptions{MaxBody: b.most}, func(x *forensics.Exchange) error {
-		both := [2]*message{b.s.message(x, x.Request, "request", b.most), b.s.message(x, x.Response, "response", b.most)}
+		both := [2]*message{b.s.cells().Message(x, x.Request, "request", b.most), b.s.cells().Message(x, x.Response, "response", b.most)}
 		for _, m := range both {
 			if m != nil {
 				m.Headers = nil // they are available as columns

@@ -67,7 +67,7 @@ func validTexts(kind schema.Kind, row []byte) bool {
 	if textsEach[kind] == 0 || row[0] == 0 {
 		return true
 	}
-	v, n := reading{row[1:]}, 1
+	v, n := reading{b: row[1:]}, 1
 	if kind != schema.Text {
 		n = int(v.uint32())
 	}

@@ -14,7 +14,8 @@ import (
 
 // Rows reads some columns of a table row by row.
 type Rows struct {
-	Columns []string // those that are read
+	Columns  []string // those that are read
+	AsStored bool     // texts stay escaped, as databases read them
 
 	t       *table
 	cursors []*cursor
@@ -145,14 +146,17 @@ func (r *Rows) next(row []any) ([]any, error) {
 		if err != nil {
 			return row, fmt.Errorf("column %s: %w", r.Columns[i], err)
 		}
-		v := reading{r.buf}
+		v := reading{r.buf, r.AsStored}
 		row = append(row, v.value(r.kinds[i]))
 	}
 	return row, nil
 }
 
 // reading takes values from the form of docs/format/parts.md, which cursor wrote.
-type reading struct{ b []byte }
+type reading struct {
+	b        []byte
+	asStored bool
+}
 
 func (v *reading) value(kind schema.Kind) any {
 	present := v.b[0] == 1
@@ -220,7 +224,10 @@ func (v *reading) bytes() []byte {
 
 func (v *reading) text() string {
 	n := v.uint32()
-	s := columnar.UnescapeText(string(v.b[:n]))
+	s := string(v.b[:n])
 	v.b = v.b[n:]
-	return s
+	if v.asStored {
+		return s
+	}
+	return columnar.UnescapeText(s)
 }

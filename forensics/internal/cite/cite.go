@@ -3,6 +3,7 @@
 package cite
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -178,4 +179,38 @@ func some(names []string) string {
 		return strings.Join(names[:most], ", ") + plural.Sprintf(" and %d {other|others}", len(names)-most)
 	}
 	return strings.Join(names, ", ")
+}
+
+// Run is packets with consecutive numbers that are consecutive frames of one file.
+type Run struct {
+	First, Last int64 // packet_no
+	File        int64
+	Frame       int64 // of the first one
+	Hidden      bool
+}
+
+// Extend adds a packet behind all others to runs.
+func Extend(runs []Run, no, file, frame int64, hidden bool) []Run {
+	if n := len(runs); n > 0 {
+		if r := &runs[n-1]; r.Last+1 == no && r.File == file && r.Hidden == hidden && r.Frame+no-r.First == frame {
+			r.Last = no
+			return runs
+		}
+	}
+	return append(runs, Run{no, no, file, frame, hidden})
+}
+
+// Of are the frames of packets first to last. Files have labels.
+func Of(runs []Run, first, last int64, labels map[int64]string) (out []Frames) {
+	at, _ := slices.BinarySearchFunc(runs, first, func(r Run, no int64) int { return cmp.Compare(r.Last, no) })
+	for ; at < len(runs) && runs[at].First <= last; at++ {
+		r := runs[at]
+		from, to := max(first, r.First), min(last, r.Last)
+		label, ok := labels[r.File]
+		if !ok {
+			label = fmt.Sprintf("file %d", r.File)
+		}
+		out = append(out, Frames{File: label, First: r.Frame + from - r.First, Last: r.Frame + to - r.First, Hidden: r.Hidden})
+	}
+	return out
 }
