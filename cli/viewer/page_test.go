@@ -45,7 +45,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	page, err := bundler.Viewer("../../web", wasm, runner)
+	page, err := bundler.Viewer("../../web", wasm, runner, false)
 	if err != nil {
 		return "", err
 	}

@@ -1,7 +1,7 @@
 // Package viewer is the program in pcapsule-viewer.html: the commands of pcapsule that a browser tab can run. A tab has no
 // terminal, so the page gives arguments, and reads what the command prints.
 //
-// It has no questions, which need DuckDB, and reaches no network.
+// It answers the questions that need no database (forensics/reader), and reaches no network.
 package viewer
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/handover"
+	"github.com/pcapsule/pcapsule/forensics/reader"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 	"github.com/pcapsule/pcapsule/internal/whole"
@@ -54,7 +55,7 @@ const then = "then"
 func run(s *console.Streams, args []string) int {
 	root := &cobra.Command{Use: "pcapsule-viewer", Short: "Check bundles in a browser", SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(verify.Command(s, rederive, func(string) {}), custody.Receive(s), bundled(s), words(s))
+	root.AddCommand(verify.Command(s, rederive, func(string) {}), custody.Receive(s), bundled(s), read(s), words(s))
 	root.SetArgs(args)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
@@ -75,6 +76,7 @@ func explain(err error) (text, hint string, code int) {
 	var coded *exit.Error
 	var damaged *bundle.DamagedError
 	var newer *bundle.NewerSchemaError
+	var large *reader.TooLargeError
 	text = strings.TrimSpace(exit.Text(err))
 	switch {
 	case errors.As(err, &coded):
@@ -83,6 +85,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "use a newer viewer", exit.Newer
 	case errors.As(err, &damaged):
 		return text, "ask for the original", exit.Damaged
+	case errors.As(err, &large):
+		return text, "read it with pcapsule open", exit.Limit
 	case errors.Is(err, bundle.ErrNotBundle):
 		return text, "choose the folder of a bundle, or its ZIP", exit.NotBundle
 	case errors.Is(err, exporter.ErrNoInput), errors.Is(err, pcapng.ErrNotCapture), errors.Is(err, pcapng.ErrTooShort):

@@ -51,7 +51,7 @@ func writeViewer(path, program string) error {
 	if err != nil {
 		return err
 	}
-	page, err := bundler.Viewer("web", wasm, runner)
+	page, err := bundler.Viewer("web", wasm, runner, true)
 	if err != nil {
 		return err
 	}

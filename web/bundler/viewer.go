@@ -2,7 +2,6 @@ package bundler
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -13,14 +12,18 @@ import (
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
+	"github.com/klauspost/compress/zstd"
 )
+
+// window is how far back the packed program refers, in bytes. The page unpacks it into one buffer, so it costs no memory.
+const window = 64 << 20
 
 // MaxViewer is the largest size of pcapsule-viewer.html, so that it can be sent by mail.
 const MaxViewer = 16_000_000
 
 // Viewer returns pcapsule-viewer.html. root is the folder web, program is cmd/pcapsule-viewer for js/wasm, and runner is
-// Go's wasm_exec.js. The same arguments give the same bytes.
-func Viewer(root string, program, runner []byte) ([]byte, error) {
+// Go's wasm_exec.js. The same arguments give the same bytes. A small file takes half a minute; for tests it may be larger.
+func Viewer(root string, program, runner []byte, small bool) ([]byte, error) {
 	part := map[string]string{}
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -31,7 +34,7 @@ func Viewer(root string, program, runner []byte) ([]byte, error) {
 		Bundle: true, Format: api.FormatIIFE, Target: api.ES2022, Platform: api.PlatformBrowser,
 		MinifySyntax: true, MinifyWhitespace: true, MinifyIdentifiers: true, Charset: api.CharsetASCII,
 		JSXFactory: "h", JSXFragment: "Fragment",
-		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs")},
+		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs"), "fzstd": filepath.Join(root, "third/fzstd/fzstd.mjs")},
 		TsconfigRaw: `{"compilerOptions": {"strict": true}}`,
 	})
 	if len(r.Errors) > 0 {
@@ -44,27 +47,27 @@ func Viewer(root string, program, runner []byte) ([]byte, error) {
 	for _, f := range r.OutputFiles {
 		part[filepath.Base(f.Path)] = strings.TrimSpace(string(f.Contents))
 	}
-	for _, name := range []string{"viewer/viewer.html", "viewer/frame.html", "third/preact/LICENSE"} {
+	for as, name := range map[string]string{"viewer.html": "viewer/viewer.html", "frame.html": "viewer/frame.html", "preact": "third/preact/LICENSE", "fzstd": "third/fzstd/LICENSE"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return nil, fmt.Errorf("building the viewer: %w", err)
 		}
-		part[filepath.Base(name)] = string(text)
+		part[as] = string(text)
 	}
-	part["viewer.js"] = "/* Contains Preact.\n" + part["LICENSE"] + "*/\n" + part["viewer.js"]
-	part["worker.js"] = string(runner) + part["worker.js"]
+	part["viewer.js"] = "/* Contains Preact.\n" + part["preact"] + "*/\n" + part["viewer.js"]
+	part["worker.js"] = string(runner) + "/* Contains fzstd.\n" + part["fzstd"] + "*/\n" + part["worker.js"]
 	for _, name := range []string{"shell.js", "viewer.js", "worker.js"} {
 		if strings.Contains(part[name], "</script") || strings.Contains(part[name], "<!--") {
 			return nil, fmt.Errorf("building the viewer: %s ends the element that it is in", name)
 		}
 	}
-	if part["program"], err = encoded(program); err != nil {
+	if part["program"], err = encoded(program, small); err != nil {
 		return nil, fmt.Errorf("building the viewer: %w", err)
 	}
 	part["frame"] = html.EscapeString(filled(part["frame.html"], part))
 	part["policy"] = viewerPolicy(part)
 	page := filled(part["viewer.html"], part)
-	if len(page) > MaxViewer {
+	if small && len(page) > MaxViewer {
 		return nil, fmt.Errorf("building the viewer: it has %d bytes, more than %d", len(page), MaxViewer)
 	}
 	return []byte(page), nil
@@ -96,21 +99,20 @@ func viewerPolicy(part map[string]string) string {
 		"; worker-src blob:; connect-src 'none'; img-src 'none'; frame-src 'none'; form-action 'none'; base-uri 'none'; webrtc 'block'; require-trusted-types-for 'script'; trusted-types pcapsule"
 }
 
-// encoded packs the program as text: its gzip, with the length before it, in base 85, which is a sixteenth shorter than base
+// encoded packs the program as text: its zstd, with the length before it, in base 85, which is a sixteenth shorter than base
 // 64. The digits are printable characters but < and &, so that HTML keeps them as they are.
-func encoded(program []byte) (string, error) {
-	var packed bytes.Buffer
-	packed.Write(make([]byte, 4))
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+func encoded(program []byte, small bool) (string, error) {
+	level := zstd.SpeedFastest
+	if small {
+		level = zstd.SpeedBestCompression
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return "", err
 	}
-	if _, err := z.Write(program); err != nil {
-		return "", err
-	}
-	if err := z.Close(); err != nil {
-		return "", err
-	}
+	var packed bytes.Buffer
+	packed.Write(make([]byte, 4))
+	packed.Write(z.EncodeAll(program, nil))
 	binary.BigEndian.PutUint32(packed.Bytes(), uint32(packed.Len()-4))
 	for packed.Len()%4 != 0 {
 		packed.WriteByte(0)

@@ -3,12 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Completions } from "./api";
 import { get } from "./client";
 import type { Props } from "./parts";
-import { read, toggled, used, write } from "./saved";
+import { place, read, toggled, used, write } from "./saved";
 
 // Filter is the KFL box. Enter applies, Esc clears, and a list completes names.
 export function Filter({ state, go, found }: Props & { found: string }) {
   const [text, setText] = useState(state.kfl);
-  const [kept, keep] = useState(() => read(localStorage));
+  const [kept, keep] = useState(() => read(place()));
   const [list, setList] = useState<NonNullable<Completions["completions"]>>([]);
   const [chosen, choose] = useState(-1);
   const input = useRef<HTMLInputElement>(null);
@@ -17,7 +17,7 @@ export function Filter({ state, go, found }: Props & { found: string }) {
   useEffect(() => {
     keep((k) => used(k, state.kfl));
   }, [state.kfl]);
-  useEffect(() => write(localStorage, kept), [kept]);
+  useEffect(() => write(place(), kept), [kept]);
   const raw = (s: string): number => new TextEncoder().encode(s).length;
   // remembered lists saved filters, then those that were used.
   const remembered = (): void => {
@@ -116,7 +116,7 @@ export function Filter({ state, go, found }: Props & { found: string }) {
       }}>History</button>
       {state.kfl ? <button type="button" aria-pressed={kept.saved.includes(state.kfl)} onClick={() => {
         const next = toggled(kept, state.kfl);
-        write(localStorage, next);
+        write(place(), next);
         keep(next);
       }}>{kept.saved.includes(state.kfl) ? "Saved" : "Save"}</button> : null}
       {state.kfl ? <button type="button" onClick={() => apply("")}>Clear</button> : null}

@@ -92,14 +92,14 @@ export function Nothing(p: { what: string; coverage?: { state: string; unread?: 
   return <p class="nothing">{p.what} {why}</p>;
 }
 
-// Same is the command that answers the same question.
-export function Same(p: { command: string }) {
+// Same is the command that answers the same question, or one that what names.
+export function Same(p: { command: string; what?: string }) {
   const [copied, set] = useState(false);
   return (
     <p class="same">
-      <span>The same as </span>
+      <span>{p.what ?? "The same as "}</span>
       <code>{p.command}</code>{" "}
-      <button type="button" onClick={() => void navigator.clipboard?.writeText(p.command).then(() => set(true))}>{copied ? "Copied" : "Copy"}</button>
+      <button type="button" onClick={() => void navigator.clipboard?.writeText(p.command).then(() => set(true), () => undefined)}>{copied ? "Copied" : "Copy"}</button>
     </p>
   );
 }

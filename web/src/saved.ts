@@ -5,6 +5,15 @@ export type Saved = { saved: string[]; recent: string[] };
 const key = "pcapsule-filters";
 const most = 30;
 
+// place is where filters are kept: nowhere, for a document without an origin.
+export function place(): Pick<Storage, "getItem" | "setItem"> {
+  try {
+    return localStorage;
+  } catch {
+    return { getItem: () => null, setItem: () => undefined };
+  }
+}
+
 // read returns what is stored. Whatever else is there counts as nothing.
 export function read(store: Pick<Storage, "getItem">): Saved {
   try {

@@ -1,4 +1,4 @@
-import type { Job, Said } from "./worker";
+import type { Job, Question, Reply, Said } from "./worker";
 
 export type Progress = { done: number; total: number; text: string };
 export type Ended = { code: number; out: string; err: string; files: Record<string, Uint8Array> };
@@ -60,6 +60,30 @@ export class Program {
 		}
 	}
 
+	/** read starts a program that reads a bundle, and returns it when it is ready for questions. */
+	async read(job: Pick<Job, "args" | "files">, progress: (p: Progress) => void): Promise<Reading> {
+		this.cancel();
+		const worker = start(this.address);
+		return new Promise<Reading>((resolve, reject) => {
+			const reading = new Reading(worker);
+			const stop = (err: Error) => {
+				worker.terminate();
+				reading.end(err);
+				reject(err);
+			};
+			this.running = { worker, stop };
+			worker.onmessage = (e: MessageEvent<Said>) => {
+				if ("progress" in e.data) progress(e.data.progress);
+				else if ("reading" in e.data) resolve(reading);
+				else if ("reply" in e.data) reading.hear(e.data.reply);
+				else if ("ended" in e.data) stop(new Error(e.data.ended.code === 2 ? crashed(e.data.ended.err, "pcapsule open") : (e.data.ended.out + e.data.ended.err).trim()));
+				else if ("problem" in e.data) stop(new Error(crashed(e.data.problem, "pcapsule open")));
+			};
+			worker.onerror = (e) => stop(new Error(crashed(e.message, "pcapsule open")));
+			worker.postMessage({ module: this.module, args: job.args, files: job.files, keep: [], most: mostWritten } satisfies Job);
+		});
+	}
+
 	cancel(): void {
 		this.running?.worker.terminate();
 		this.running?.stop(new Error("canceled"));
@@ -67,10 +91,47 @@ export class Program {
 	}
 }
 
+/** Reading is a program that answers questions about a bundle. */
+export class Reading {
+	private count = 0;
+	private over?: Error;
+	private readonly waiting = new Map<number, { resolve: (r: Response) => void; reject: (err: Error) => void }>();
+
+	constructor(private readonly worker: Worker) {}
+
+	/** ask asks as the page asks a server. */
+	ask(address: string, init: RequestInit): Promise<Response> {
+		return new Promise((resolve, reject) => {
+			if (this.over) {
+				reject(this.over);
+				return;
+			}
+			const id = this.count++;
+			this.waiting.set(id, { resolve, reject });
+			init.signal?.addEventListener("abort", () => {
+				this.waiting.delete(id);
+				reject(new DOMException("canceled", "AbortError"));
+			});
+			this.worker.postMessage({ id, address, body: typeof init.body === "string" ? init.body : "" } satisfies Question);
+		});
+	}
+
+	hear(r: Reply): void {
+		this.waiting.get(r.id)?.resolve(new Response(r.body as BodyInit, { status: r.status, headers: { "Content-Type": r.type } }));
+		this.waiting.delete(r.id);
+	}
+
+	end(err: Error): void {
+		this.over = err;
+		for (const w of this.waiting.values()) w.reject(err);
+		this.waiting.clear();
+	}
+}
+
 /** crashed says what a person can do about a program that ended on its own. */
-function crashed(what: string): string {
+function crashed(what: string, command = "pcapsule verify"): string {
 	const memory = /out of memory|allocation|RangeError/i.test(what);
-	return (memory ? "The memory of this tab does not suffice" : "The program ended with an error of its own") + ". Use the program pcapsule instead: pcapsule verify. It said: " + (what.split("\n", 1)[0] ?? "").slice(0, 300);
+	return (memory ? "The memory of this tab does not suffice" : "The program ended with an error of its own") + `. Use the program pcapsule instead: ${command}. It said: ` + (what.split("\n", 1)[0] ?? "").slice(0, 300);
 }
 
 declare const trustedTypes: { createPolicy(name: string, rules: { createScriptURL(s: string): string }): { createScriptURL(s: string): string } } | undefined;

@@ -3,7 +3,9 @@ import "./closed"; // before everything else
 import { h, render, type ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { collect, dropped, type Dropped, type Found, type Item } from "./dropped";
+import { answeredBy } from "../src/client";
 import { Program, type Ended, type Progress } from "./program";
+import { Read, type Checked } from "./read";
 
 /** largest is how many bytes one check may have: a tab has 4 GB at most, and what is checked is made again in it. */
 export const largest = 500_000_000;
@@ -12,6 +14,7 @@ type State =
 	| { at: "loading" | "ready" }
 	| { at: "running"; progress?: Progress }
 	| { at: "done"; item: Item; ended: Ended; words: string }
+	| { at: "reading"; item: Item; checked: Checked | null }
 	| { at: "failed"; problem: string };
 
 const nothing: Found = { keys: [], identities: [] };
@@ -37,8 +40,23 @@ function commandOf(item: Item, rederive: boolean, keys: Dropped[], identities: D
 	}
 }
 
+/** readOf returns the arguments to read an item. */
+function readOf(item: Item, identities: Dropped[]): string[] {
+	return item.kind === "package" ? ["receive", item.name, "-o", made, ...identities.flatMap((k) => ["--identity", k.path]), "then", "read", made] : ["read", item.name];
+}
+
+/** reportsOf are the reports and the cover sheet in a handover package. */
+const reportsOf = (item: Item): Dropped[] => (item.kind === "package" ? item.files.filter((f) => /\/(report-[^/]*|cover\.(html|pdf|jsonld))$/.test(f.path)) : []);
+
 /** lineClass is how a line of the result looks. */
 const lineClass = (line: string): string => (line.startsWith("no ") || line.startsWith("error: ") ? "no" : line.startsWith("not checked") ? "quiet" : "");
+
+/** nameOf is the name of the bundle that is made of captures. */
+const nameOf = (item: Item): string => item.name.replace(/(\.pcap(ng)?)?(\.gz|\.zst)?$/, ".pcapsule.zip");
+
+/** checkedOf is what a check said, for the reader. */
+const checkedOf = (item: Item, ended: Ended): Checked | null =>
+	item.kind === "captures" ? null : { verdict: headline(item.kind, ended.code), good: ended.code === 0, lines: (ended.out + ended.err).trimEnd().split("\n") };
 
 function save(name: string, content: string | Uint8Array): void {
 	const a = document.createElement("a");
@@ -92,13 +110,31 @@ function Viewer() {
 			setState({ at: "failed", problem: err instanceof Error ? err.message : String(err) });
 		}
 	};
+	const read = async (item: Item, checked: Checked | null) => {
+		const p = program.current, size = item.files.reduce((n, f) => n + f.blob.size, 0);
+		if (!p) return;
+		if (size > largest) {
+			setState({ at: "failed", problem: `${item.name} has ${size} bytes, more than the ${largest} that a tab can work on. Use the program: pcapsule open ${item.name}` });
+			return;
+		}
+		const identities = found.identities.map((k, i) => ({ path: `/identities/${i}/${k.path}`, blob: k.blob }));
+		setState({ at: "running" });
+		try {
+			const reading = await p.read({ args: [...readOf(item, identities), ...(checked ? ["--state", checked.good ? "verified" : "broken"] : [])], files: [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...identities] }, (progress) => setState({ at: "running", progress }));
+			answeredBy((path, init) => reading.ask(path, init));
+			setState({ at: "reading", item, checked });
+		} catch (err) {
+			setState({ at: "failed", problem: err instanceof Error ? err.message : String(err) });
+		}
+	};
 	const cancel = () => {
 		program.current?.cancel();
 		setState({ at: "ready" });
 	};
+	if (state.at === "reading") return <Read name={state.item.name} checked={state.checked} reports={reportsOf(state.item)} close={cancel} />;
 	const busy = state.at === "loading" || state.at === "running";
 	return (
-		<main aria-busy={busy ? "true" : "false"} data-state={state.at}>
+		<main class="check" aria-busy={busy ? "true" : "false"} data-state={state.at}>
 			<h1>pcapsule viewer</h1>
 			<p class="quiet">It checks an evidence bundle in this tab, with the code of the program pcapsule. It opens no connection: nothing leaves this page.</p>
 			<div class={over ? "drop over" : "drop"}
@@ -120,8 +156,9 @@ function Viewer() {
 			<p>
 				{state.at === "running" ? <button type="button" id="cancel" onClick={cancel}>Cancel</button>
 					: <button type="button" id="check" disabled={busy || !found.item} onClick={() => void check()}>{found.item?.kind === "captures" ? "Make a bundle" : "Check"}</button>}
+				{found.item && found.item.kind !== "captures" && !busy ? <button type="button" id="read" onClick={() => { if (found.item) void read(found.item, state.at === "done" ? checkedOf(state.item, state.ended) : null); }}>Read</button> : null}
 			</p>
-			<Result state={state} />
+			<Result state={state} read={read} />
 		</main>
 	);
 }
@@ -142,11 +179,12 @@ function Choose(p: { id: string; folder?: boolean; multiple?: boolean; onFiles: 
 	);
 }
 
-function Result({ state }: { state: State }) {
+function Result({ state, read }: { state: State; read: (item: Item, checked: Checked | null) => Promise<void> }) {
 	switch (state.at) {
 		case "loading":
 			return <p role="status">Loading the program…</p>;
 		case "ready":
+		case "reading":
 			return null;
 		case "failed":
 			return <p class="problem" role="alert">{state.problem}</p>;
@@ -162,7 +200,7 @@ function Result({ state }: { state: State }) {
 					<p class={ended.code === 0 ? "verdict" : "verdict bad"} role="status">{verdict}</p>
 					<div class="lines" id="lines">{(ended.out + ended.err).trimEnd().split("\n").map((l) => <div class={lineClass(l)}>{l}</div>)}</div>
 					{words && <p>The fingerprint in words, to compare with the cover sheet: <span class="words" id="words">{words}</span></p>}
-					<p>{zip && <button type="button" id="save" onClick={() => save(item.name.replace(/(\.pcap(ng)?)?(\.gz|\.zst)?$/, ".pcapsule.zip"), zip)}>Save the bundle</button>}<button type="button" onClick={() => save(item.name + ".check.txt", report)}>Save this report</button><button type="button" onClick={() => print()}>Print</button></p>
+					<p>{zip && <button type="button" id="read-made" onClick={() => void read({ kind: "bundle", name: nameOf(item), files: [{ path: nameOf(item), blob: new Blob([zip as BlobPart]) }] }, null)}>Read it</button>}{zip && <button type="button" id="save" onClick={() => save(nameOf(item), zip)}>Save the bundle</button>}<button type="button" onClick={() => save(item.name + ".check.txt", report)}>Save this report</button><button type="button" onClick={() => print()}>Print</button></p>
 				</section>
 			);
 		}

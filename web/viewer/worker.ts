@@ -1,5 +1,6 @@
 // The worker of the viewer: it runs one command of the program at a time, in WebAssembly, while the page stays alive. Go's
 // wasm_exec.js is before this text (web/bundler).
+import { decompress } from "fzstd";
 import { Disk } from "./disk";
 
 /** Job is what the page asks for. The worker ends with the job: the page starts another one for the next. */
@@ -11,12 +12,25 @@ export type Job = {
 	most: number; // bytes that the program may write
 };
 
+/** Question is what the page asks a program that reads a bundle: an address of the REST paths. */
+export type Question = { id: number; address: string; body: string };
+
+/** Reply is its answer; status is as in HTTP. */
+export type Reply = { id: number; status: number; type: string; body: Uint8Array };
+
 /** Said is what the worker says: progress, and once the end. */
 export type Said =
 	| { progress: { done: number; total: number; text: string } }
 	| { ended: { code: number; out: string; err: string; files: Record<string, Uint8Array> } }
 	| { module: WebAssembly.Module }
+	| { reading: true }
+	| { reply: Reply }
 	| { problem: string };
+
+/** Asked is how the program is asked once it reads a bundle. */
+type Asked = (address: string, body: string, done: (status: number, type: string, body: Uint8Array) => void) => void;
+
+let asked: Asked | undefined;
 
 declare class Go {
 	argv: string[];
@@ -31,8 +45,8 @@ const say = (m: Said) => (postMessage as (m: Said) => void)(m);
 /** progressPath is a file that the program writes its progress to, one line of JSON each time. */
 const progressPath = "/progress";
 
-/** unpacked decodes the text of the program in the page: base 85 of a gzip. */
-async function unpacked(text: string): Promise<WebAssembly.Module> {
+/** unpacked decodes the text of the program in the page: base 85 of a zstd. */
+function unpacked(text: string): Promise<WebAssembly.Module> {
 	const n = Math.floor(text.length / 5), packed = new Uint8Array(n * 4);
 	const value = new Uint8Array(128);
 	for (let d = 0; d < 85; d++) value[letter(d)] = d;
@@ -46,14 +60,7 @@ async function unpacked(text: string): Promise<WebAssembly.Module> {
 	}
 	// The first four bytes are the length, because groups are whole.
 	const size = new DataView(packed.buffer).getUint32(0);
-	const gunzip = new DecompressionStream("gzip"), writer = gunzip.writable.getWriter(), reader = gunzip.readable.getReader();
-	const written = writer.write(packed.subarray(4, 4 + size)).then(() => writer.close());
-	const parts: Uint8Array[] = [];
-	for (let r = await reader.read(); !r.done; r = await reader.read()) parts.push(r.value);
-	await written;
-	const whole = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
-	parts.reduce((at, p) => (whole.set(p, at), at + p.length), 0);
-	return WebAssembly.compile(whole);
+	return WebAssembly.compile(decompress(packed.subarray(4, 4 + size)) as BufferSource);
 }
 
 /** letter is the character of a digit: printable, but neither < nor &. */
@@ -85,7 +92,11 @@ async function run(job: Job): Promise<void> {
 		say({ progress: JSON.parse(new TextDecoder().decode(bytes.subarray(offset, offset + length))) });
 		done(null, length);
 	};
-	Object.assign(globalThis, { fs, process: disk.process(), path: disk.path() });
+	const pcapsuleReady = (f: Asked) => {
+		asked = f;
+		say({ reading: true });
+	};
+	Object.assign(globalThis, { fs, process: disk.process(), path: disk.path(), pcapsuleReady });
 	const go = new Go();
 	go.argv = ["pcapsule-viewer", ...job.args];
 	go.env = { TMPDIR: "/tmp", HOME: "/", PCAPSULE_PROGRESS: progressPath };
@@ -103,7 +114,12 @@ async function run(job: Job): Promise<void> {
 	say({ ended: { code, out: printed[1]!.text, err: printed[2]!.text, files } });
 }
 
-onmessage = (e: MessageEvent<{ program: string } | Job>) => {
+onmessage = (e: MessageEvent<{ program: string } | Job | Question>) => {
+	if ("address" in e.data) {
+		const { id, address, body } = e.data;
+		asked?.(address, body, (status, type, bytes) => say({ reply: { id, status, type, body: bytes } }));
+		return;
+	}
 	const work = "program" in e.data ? unpacked(e.data.program).then((module) => say({ module })) : run(e.data);
 	work.catch((err: unknown) => say({ problem: String(err) }));
 };

@@ -6,8 +6,8 @@ import { bytes, count, duration, pretty, visible, wording } from "../../format";
 import { link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
 import { Packets } from "./packets";
 
-// Call is everything about one call, beside the view that led to it.
-export function Call({ state, go }: Props) {
+// Call is everything about one call, beside the view that led to it. Nothing follows its trace if it is alone.
+export function Call({ state, go, alone }: Props & { alone?: boolean }) {
   const pane = useRef<HTMLElement>(null);
   const a = useAnswer(state.call, (signal) => post<Details>("/mcp/tools/get_api_call_details", { id: state.call, max_payload_size: 16384 }, signal));
   const [trouble, setTrouble] = useState("");
@@ -34,7 +34,7 @@ export function Call({ state, go }: Props) {
             <Waterfall call={v.call} />
             <Message title="Request" of={v.request} />
             <Message title="Response" of={v.response} />
-            <Chain id={state.call} go={go} />
+            {alone ? <Same command={`pcapsule ask trace-request BUNDLE --call-id ${state.call.slice(0, 12)}`} what="Calls that belong to this one: " /> : <Chain id={state.call} go={go} />}
             <Fields call={v.call} />
             <section>
               <h3>Packets</h3>
