@@ -29,6 +29,7 @@ type handoverFlags struct {
 	split            command.Size
 	recipients       []string
 	reports          []string
+	noViewer         bool
 	seal             sealFlags
 }
 
@@ -43,7 +44,8 @@ func Handover(s *console.Streams) *cobra.Command {
 and a cover sheet (HTML and PDF): what is handed over, its fingerprint as digits, words and QR
 code, signatures, custody, how to check it with public tools, and drafts of certificates.
 
---report adds reports about the bundle, as they are. With --recipient the ZIP and reports are encrypted
+pcapsule-viewer.html, which checks and reads the bundle in a browser, is added if it lies beside
+this program; --no-viewer leaves it out. --report adds reports about the bundle, as they are. With --recipient the ZIP and reports are encrypted
 with age; only the named keys open them. --split makes parts
 for systems that limit the size of a file. --key seals the bundle first, so that the signature
 covers the handover's entry in the custody log. The receiver runs: pcapsule receive FOLDER`,
@@ -65,6 +67,7 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 	fl.StringVar(&f.note, "note", "", "note for the custody log and the cover sheet")
 	command.SizeVar(fl, &f.split, "split", "", 0, handover.MinPart, command.Largest, "largest size of a file, such as 2GB")
 	fl.StringArrayVar(&f.reports, "report", nil, "report to hand over with the bundle, with its signature FILE.dsse.json if there is one; can be repeated")
+	fl.BoolVar(&f.noViewer, "no-viewer", false, "leave out pcapsule-viewer.html")
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt to this recipient: age1…, an SSH public key, or a file of recipients; can be repeated")
 	f.seal.register(fl)
 	return c
@@ -116,6 +119,11 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 			return notHanded(b, entry, err)
 		}
 	}
+	if !f.noViewer {
+		if o.Viewer = viewer(); o.Viewer == "" {
+			e.Warn("the package has no viewer, because %s is not beside this program; releases have it, and make viewer builds it", handover.ViewerName)
+		}
+	}
 	o.Cover = func(c *handover.Cover) { c.From, c.To, c.Note = entry.User, f.to, f.note }
 	bar := e.Progress()
 	o.Progress = bar.Bytes("packing")
@@ -128,6 +136,24 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 		fmt.Fprintln(e.Out, console.Line(fmt.Sprintf("%s  %s  %s", filepath.Join(f.output, file.Name), console.ByteSize(file.Size), file.SHA256)))
 	}
 	return nil
+}
+
+// viewer is the file of the viewer beside this program, or where packages of a system install it; empty if there is none.
+func viewer() string {
+	program, err := os.Executable()
+	if err == nil {
+		program, err = filepath.EvalSymlinks(program)
+	}
+	if err != nil {
+		return ""
+	}
+	for _, path := range []string{handover.ViewerName, "../share/pcapsule/" + handover.ViewerName} {
+		path = filepath.Join(filepath.Dir(program), filepath.FromSlash(path))
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path
+		}
+	}
+	return ""
 }
 
 // notHanded adds an entry saying that a handover failed.

@@ -93,6 +93,14 @@ func TestTabReads(t *testing.T) {
 	b.shows("main", "http1.pcapng")
 	b.press("#close")
 	b.until(`document.querySelector("main").dataset.state === "ready"`)
+	// A wrong signer says nothing against the files.
+	if headline, _ := b.check(path, false, signed(t, "", 2)); headline != "Not verified" {
+		t.Error(headline)
+	}
+	b.press("#read")
+	b.shows("header", "✕ not verified")
+	b.press("#view-evidence")
+	b.shows("main", "Every file was compared with its hash and matches")
 	b.quiet()
 }
 

@@ -27,6 +27,7 @@ type Cover struct {
 	Head        bundle.Digest // of the custody log
 	Files       []File        // that hold the bundle
 	Reports     []File        // that are handed over with it
+	Viewer      *File         // the page that checks and reads it in a browser, nil if there is none
 	Recipients  int           // keys to which they are encrypted
 	Record      *seal.Acquisition
 	Verdicts    []seal.Verdict // of seals and time stamps
@@ -180,8 +181,12 @@ func (c *Cover) files() section {
 	for _, f := range c.Reports {
 		s.Rows = append(s.Rows, row{clean(f.Name), fmt.Sprintf("report, %d bytes, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
 	}
+	if f := c.Viewer; f != nil {
+		s.Rows = append(s.Rows, row{f.Name, fmt.Sprintf("viewer, %d bytes, SHA-256 ", f.Size) + hexGroups(f.SHA256), true})
+		s.Paragraphs = append(s.Paragraphs, ViewerName+" checks and reads the bundle in a browser, without installation and network. It came from the sender: compare its SHA-256 with that of a release of pcapsule before you rely on it.")
+	}
 	if len(c.Reports) > 0 {
-		s.Paragraphs = []string{"Reports are handed over as they were given; this sheet does not state that they are right. pcapsule report verify compares every figure of a report with the bundle."}
+		s.Paragraphs = append(s.Paragraphs, "Reports are handed over as they were given; this sheet does not state that they are right. pcapsule report verify compares every figure of a report with the bundle.")
 	}
 	return s
 }

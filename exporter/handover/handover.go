@@ -31,6 +31,9 @@ const (
 	coverPrefix  = "cover."
 	reportPrefix = "report-"
 
+	// ViewerName is the page that checks and reads the bundle in a browser (docs/guide/viewer.md).
+	ViewerName = "pcapsule-viewer.html"
+
 	MinPart  = 64 << 10 // bytes of a part
 	maxParts = 999
 	maxSums  = 1 << 20 // bytes of SHA256SUMS
@@ -60,6 +63,7 @@ type Options struct {
 	To       []age.Recipient         // encrypt to each of them; none: no encryption
 	Part     int64                   // bytes of a part, at least MinPart; 0: one file
 	Reports  []string                // files of reports, which are copied, with their signatures, and encrypted like the bundle
+	Viewer   string                  // file of the viewer, which is copied; empty: none
 	Cover    func(c *Cover)          // completes the cover sheet, may be nil
 	Progress func(done, total int64) // of verifying, may be nil
 }
@@ -96,6 +100,13 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 	cover := newCover(ctx, b, report, files, len(o.To))
 	cover.Reports = reports
 	files = append(files, reports...)
+	if o.Viewer != "" {
+		viewer, err := copyFile(o.Viewer, filepath.Join(folder.Dir, ViewerName))
+		if err != nil {
+			return nil, fmt.Errorf("packing the viewer: %w", err)
+		}
+		cover.Viewer, files = &viewer, append(files, viewer)
+	}
 	if o.Cover != nil {
 		o.Cover(cover)
 	}
@@ -159,9 +170,9 @@ func packReports(dir string, o Options) (files []File, err error) {
 
 var packedName = regexp.MustCompile(`\.zip(\.age)?(\.[0-9]{3})?$`)
 
-// beside reports whether a file of a package is a cover sheet or a report, and not the bundle.
+// beside reports whether a file of a package is a cover sheet, a report or the viewer, and not the bundle.
 func beside(name string) bool {
-	return (strings.HasPrefix(name, coverPrefix) || strings.HasPrefix(name, reportPrefix)) && !packedName.MatchString(name)
+	return name == ViewerName || (strings.HasPrefix(name, coverPrefix) || strings.HasPrefix(name, reportPrefix)) && !packedName.MatchString(name)
 }
 
 // encrypted lets pack write to w, through age if there are recipients.
@@ -178,6 +189,22 @@ func encrypted(w io.Writer, to []age.Recipient, pack func(io.Writer) (*bundle.Re
 		err = a.Close()
 	}
 	return report, err
+}
+
+// copyFile copies a file to a new one.
+func copyFile(from, to string) (File, error) {
+	f, size, err := openPlain(filepath.Dir(from), filepath.Base(from))
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	if size > maxReport {
+		return File{}, fmt.Errorf("%s has %d bytes, more than %d", from, size, maxReport)
+	}
+	return writeFile(to, func(w io.Writer) error {
+		_, err := io.Copy(w, f)
+		return err
+	})
 }
 
 // writeFile writes a new file.
@@ -198,7 +225,7 @@ type Package struct {
 	Unlisted  []string // files in its folder that SHA256SUMS lacks
 
 	dir    string
-	sheets []File // cover sheets and reports in SHA256SUMS
+	sheets []File // cover sheets, reports and the viewer in SHA256SUMS
 	parts  []File
 	files  []*os.File
 }
@@ -327,10 +354,11 @@ func (f *File) check(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// checkSheet checks a cover sheet or a report. A cover sheet may be missing: it is not needed to open the package.
+// checkSheet checks a cover sheet, a report or the viewer. A cover sheet and the viewer may be missing: they are not needed to open
+// the package.
 func checkSheet(ctx context.Context, dir string, sheet File) error {
 	f, _, err := openPlain(dir, sheet.Name)
-	if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(sheet.Name, coverPrefix) {
+	if errors.Is(err, os.ErrNotExist) && (strings.HasPrefix(sheet.Name, coverPrefix) || sheet.Name == ViewerName) {
 		return nil
 	}
 	if errors.Is(err, os.ErrNotExist) {

@@ -104,6 +104,41 @@ func tree(t testing.TB, dir string) map[string]string {
 	return files
 }
 
+// TestPackageHasTheViewer packs the page that reads the bundle in a browser: its hash is on the cover sheet, a changed one is refused,
+// and one that a mail filter took away is no problem.
+func TestPackageHasTheViewer(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "any.html")
+	if err := os.WriteFile(page, []byte("<!doctype html>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, files := packed(t, made(t), handover.Options{Viewer: page})
+	var sum string
+	for _, f := range files {
+		if f.Name == handover.ViewerName {
+			sum = f.SHA256.String()
+		}
+	}
+	cover, err := os.ReadFile(filepath.Join(dir, "cover.html"))
+	if err != nil || sum == "" || !strings.Contains(strings.ReplaceAll(string(cover), " ", ""), sum) || !strings.Contains(string(cover), "compare its SHA-256") {
+		t.Errorf("the cover sheet does not have %s: %v", sum, err)
+	}
+	if _, err := received(t, dir); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, handover.ViewerName), []byte("<!doctype html>\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := received(t, dir); !errors.Is(err, handover.ErrParts) {
+		t.Errorf("a changed viewer: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, handover.ViewerName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := received(t, dir); err != nil {
+		t.Errorf("without the viewer: %v", err)
+	}
+}
+
 // TestPackagesComeBack packs a bundle in every form and receives it by every path.
 func TestPackagesComeBack(t *testing.T) {
 	b := made(t)

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -168,16 +168,7 @@ func CoverageOf(c forensics.Coverage) Coverage {
 }
 
 // Clip shortens a text from the traffic to n bytes and appends its full length.
-func Clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
-}
+func Clip(s string, n int) string { return clip.Counted(s, n) }
 
 // NewFrame returns the Frame of an answer about the whole case.
 func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {

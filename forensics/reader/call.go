@@ -196,7 +196,10 @@ func (r *Reader) details(q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := shown.Cells{Policy: r.policy, Size: shown.MaxCell}.Exchange(x, most)
-	out.Coverage, out.Verified = ask.CoverageOf(coverage), r.State == "verified"
+	out := struct {
+		shown.Call
+		Coverage ask.Coverage `json:"coverage"`
+	}{shown.Cells{Policy: r.policy, Size: shown.MaxCell}.Exchange(x, most), ask.CoverageOf(coverage)}
+	out.Verified = r.State == "verified"
 	return out, nil
 }

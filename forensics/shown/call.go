@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/forensics/redact"
+	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -41,7 +40,6 @@ type Call struct {
 	Anomalies  []map[string]any `json:"anomalies,omitempty"`
 	Packets    string           `json:"packets" jsonschema:"file and frames that carry the call, as Wireshark counts them"`
 	Places     []Place          `json:"places" jsonschema:"the location of the first of these packets"`
-	Coverage   ask.Coverage     `json:"coverage"`
 	Truncated  bool             `json:"truncated,omitempty" jsonschema:"parts were omitted to fit max_bytes: see notes"`
 	Notes      []string         `json:"notes,omitempty"`
 	Verified   bool             `json:"verified"`
@@ -79,6 +77,8 @@ type Place struct {
 type Cells struct {
 	Policy *redact.Policy // nil: nothing is masked
 	Size   int            // bytes of one text
+
+	Exact func(dst []byte, v any) []byte // writes other values, such as numbers without loss; nil: they are as they are
 }
 
 func (s Cells) mask(column string, v any) any {
@@ -93,9 +93,9 @@ func (s Cells) mask(column string, v any) any {
 func (s Cells) Value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return ask.Clip(v, s.Size)
+		return clip.Counted(v, s.Size)
 	case []byte:
-		return ask.Clip(hex.EncodeToString(v), s.Size)
+		return clip.Counted(hex.EncodeToString(v), s.Size)
 	case time.Time:
 		return v.UTC().Format(when.Layout)
 	case []any:
@@ -122,14 +122,17 @@ func (s Cells) Value(v any) any {
 	case nil, bool, int64:
 		return v
 	}
-	return json.RawMessage(encode.JSON(nil, v)) // a number without loss
+	if s.Exact != nil {
+		return json.RawMessage(s.Exact(nil, v)) // a number without loss
+	}
+	return v
 }
 
 func text(v any) string { s, _ := v.(string); return s }
 
 func number(v any) int64 { n, _ := v.(int64); return n }
 
-// Exchange returns a call with at most most bytes of each body. It sets neither Coverage nor Verified.
+// Exchange returns a call with at most most bytes of each body. It does not set Verified.
 func (s Cells) Exchange(x *forensics.Exchange, most int) Call {
 	cell := s.Size
 	var out Call
@@ -197,7 +200,7 @@ func (s Cells) Message(x *forensics.Exchange, b *forensics.Body, side string, mo
 	for _, h := range list {
 		if f, ok := h.(forensics.Struct); ok {
 			if kind := text(f.Get("kind")); kind == side || kind == side+"_trailer" {
-				m.Headers = append(m.Headers, HeaderLine{ask.Clip(text(f.Get("name")), 200), ask.Clip(text(f.Get("value")), s.Size)})
+				m.Headers = append(m.Headers, HeaderLine{clip.Counted(text(f.Get("name")), 200), clip.Counted(text(f.Get("value")), s.Size)})
 			}
 		}
 	}

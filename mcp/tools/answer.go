@@ -13,6 +13,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -67,7 +68,9 @@ func (s *Invocation) cellSize() int {
 func (s *Invocation) value(v any) any { return s.cells().Value(v) }
 
 // cells are the values of rows as s shows them.
-func (s *Invocation) cells() shown.Cells { return shown.Cells{Policy: s.Policy, Size: s.cellSize()} }
+func (s *Invocation) cells() shown.Cells {
+	return shown.Cells{Policy: s.Policy, Size: s.cellSize(), Exact: encode.JSON}
+}
 
 func text(v any) string { s, _ := v.(string); return s }
 

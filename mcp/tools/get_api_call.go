@@ -6,6 +6,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/encode"
 	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/mcp/object"
 )
@@ -19,7 +20,10 @@ type GetAPICallIn struct {
 }
 
 // GetAPICallOut is the answer of get_api_call.
-type GetAPICallOut = shown.Call
+type GetAPICallOut struct {
+	shown.Call
+	Coverage ask.Coverage `json:"coverage"`
+}
 
 type message = shown.Message
 
@@ -37,7 +41,7 @@ func (s *Invocation) getAPICall(ctx context.Context, in GetAPICallIn) (GetAPICal
 	}
 	// If it does not fit, shorten the bodies first, then headers and the rest.
 	for cell := maxCell; ; cell /= 2 {
-		out := shown.Cells{Policy: s.Policy, Size: cell}.Exchange(x, most)
+		out := GetAPICallOut{Call: shown.Cells{Policy: s.Policy, Size: cell, Exact: encode.JSON}.Exchange(x, most)}
 		out.Verified = s.Case.Verified()
 		if out.Coverage, err = s.coverageAt(x); err != nil {
 			return out, err

@@ -66,7 +66,7 @@ func (t *target) members(dir string) ([]member, error) {
 		}
 		list = append(list, member{t.file(p), 0o755, data})
 	}
-	for name, source := range map[string]string{"LICENSE": "LICENSE", "README.md": "README.md", "install.md": "docs/guide/install.md"} {
+	for name, source := range map[string]string{viewerName: filepath.Join(dir, viewerName), "LICENSE": "LICENSE", "README.md": "README.md", "install.md": "docs/guide/install.md"} {
 		data, err := os.ReadFile(source)
 		if err != nil {
 			return nil, err

@@ -47,6 +47,9 @@ func build(r *release, list []*target, out string) error {
 			return err
 		}
 	}
+	if err := putPage(r, out); err != nil {
+		return err
+	}
 	return writeSums(out)
 }
 
@@ -128,7 +131,7 @@ func compile(r *release, t *target, dir, goCache string) error {
 			return fmt.Errorf("building %s for %s: %w", p.name, t.name(), err)
 		}
 	}
-	return nil
+	return putPage(r, dir)
 }
 
 // allPrograms are the programs of a target, and those that are only in images.
@@ -209,7 +212,7 @@ func writeSums(out string) error {
 // released lists the files of a release in out.
 func released(out string) ([]string, error) {
 	var files []string
-	for _, pattern := range []string{"*.tar.gz", "*.zip", "*.deb", "*.image.tar", "*.cluster.tar", "*.cdx.json", "*.intoto.json", chartFolder + "/*"} {
+	for _, pattern := range []string{"*.tar.gz", viewerName, "*.zip", "*.deb", "*.image.tar", "*.cluster.tar", "*.cdx.json", "*.intoto.json", chartFolder + "/*"} {
 		found, err := filepath.Glob(filepath.Join(out, pattern))
 		if err != nil {
 			return nil, err

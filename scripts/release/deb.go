@@ -111,6 +111,11 @@ func debFiles(r *release, t *target, dir string) ([]member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pcapsule man: %w", err)
 	}
+	viewer, err := os.ReadFile(filepath.Join(dir, viewerName))
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, member{"usr/share/pcapsule/" + viewerName, 0o644, viewer})
 	third, err := t.licences(dir)
 	if err != nil {
 		return nil, err

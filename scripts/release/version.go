@@ -12,6 +12,8 @@ import (
 
 // release is a commit with its version and time.
 type release struct {
+	viewer []byte // once it is built
+
 	version string // as in 0.2.0, or 0.1.0-dev+gf5e4b69a1b2c between releases
 	commit  string
 	time    time.Time // time of the commit, and of every file in an archive

@@ -6,7 +6,7 @@ import type { Buckets, Cases } from "../src/api";
 import { download, get, renew } from "../src/client";
 import { Filter } from "../src/filter";
 import { bytes, count, plural, visible } from "../src/format";
-import { Failed, link, Load, type Props, quoted, Same, T, useAnswer } from "../src/parts";
+import { link, Load, type Props, quoted, Same, T, useAnswer } from "../src/parts";
 import { and, initial, span, type State } from "../src/state";
 import { Strip } from "../src/strip";
 import { Call } from "../src/views/call/call";
@@ -120,7 +120,7 @@ function Summary({ state, go, name, checked }: Props & { name: string; checked: 
 										<tr key={g.protocol + g.outcome}>
 											<td><button {...link(() => calls(`protocol == ${JSON.stringify(g.protocol)}`))}><T>{g.protocol}</T></button></td>
 											<td><button {...link(() => calls(`protocol == ${JSON.stringify(g.protocol)} && outcome == ${JSON.stringify(g.outcome)}`))}><T>{g.outcome.replaceAll("_", " ")}</T></button></td>
-											<td class="n">{count(g.calls)}</td><td class="n"><Failed failed={g.failed} calls={g.calls} /></td>
+											<td class="n">{count(g.calls)}</td><td class="n">{g.failed ? <span class="failed">✕ {count(g.failed)}</span> : ""}</td>
 										</tr>
 									))}
 								</tbody>

@@ -58,6 +58,12 @@ const nameOf = (item: Item): string => item.name.replace(/(\.pcap(ng)?)?(\.gz|\.
 const checkedOf = (item: Item, ended: Ended): Checked | null =>
 	item.kind === "captures" ? null : { verdict: headline(item.kind, ended.code), good: ended.code === 0, lines: (ended.out + ended.err).trimEnd().split("\n") };
 
+/** stateOf is what a check said about the files alone. */
+function stateOf(checked: Checked | null): string {
+	const said = (answer: string) => ["files", "hashes"].map((what) => checked?.lines.some((l) => l.startsWith(answer) && l.slice(answer.length).trimStart().startsWith(what)) ?? false);
+	return said("no ").includes(true) ? "broken" : said("yes ").includes(false) ? "not_verified" : "verified";
+}
+
 function save(name: string, content: string | Uint8Array): void {
 	const a = document.createElement("a");
 	a.href = URL.createObjectURL(new Blob([content as BlobPart], { type: typeof content === "string" ? "text/plain;charset=utf-8" : "application/zip" }));
@@ -120,7 +126,7 @@ function Viewer() {
 		const identities = found.identities.map((k, i) => ({ path: `/identities/${i}/${k.path}`, blob: k.blob }));
 		setState({ at: "running" });
 		try {
-			const reading = await p.read({ args: [...readOf(item, identities), ...(checked ? ["--state", checked.good ? "verified" : "broken"] : [])], files: [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...identities] }, (progress) => setState({ at: "running", progress }));
+			const reading = await p.read({ args: [...readOf(item, identities), "--state", stateOf(checked)], files: [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...identities] }, (progress) => setState({ at: "running", progress }));
 			answeredBy((path, init) => reading.ask(path, init));
 			setState({ at: "reading", item, checked });
 		} catch (err) {
@@ -136,7 +142,7 @@ function Viewer() {
 	return (
 		<main class="check" aria-busy={busy ? "true" : "false"} data-state={state.at}>
 			<h1>pcapsule viewer</h1>
-			<p class="quiet">It checks an evidence bundle in this tab, with the code of the program pcapsule. It opens no connection: nothing leaves this page.</p>
+			<p class="quiet">It checks and reads an evidence bundle in this tab, with the code of the program pcapsule. It opens no connection: nothing leaves this page.</p>
 			<div class={over ? "drop over" : "drop"}
 				onDragOver={(e) => { e.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)}
 				onDrop={(e) => { e.preventDefault(); setOver(false); if (e.dataTransfer) void add(dropped(e.dataTransfer)); }}>
