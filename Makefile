@@ -4,7 +4,8 @@
 # make nightly  the tests at full length, every kernel, long fuzzing, clusters, stores and other programs; hours
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
-# make viewer  build bin/pcapsule-viewer.html, which checks bundles in a browser
+# make viewer  build bin/pcapsule-viewer.html, which checks and reads bundles in a browser
+# make viewer-check  compare it with the program in headless Chromium, on all samples and tamperings; takes long
 # make hub  build bin/pcapsule-hub, the static program that collects from them
 # make lint unit lake-unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
@@ -45,16 +46,20 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: viewer viewer-check accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
 
-# The page that checks bundles in a browser: one file without a server. Its program is Go for WebAssembly.
+# The page that checks and reads bundles in a browser: one file without a server. Its program is Go for WebAssembly.
 viewer:
 	@mkdir -p .cache
 	GOOS=js GOARCH=wasm CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o .cache/viewer.wasm ./cmd/pcapsule-viewer
 	$(GO) run ./web/build -viewer bin/pcapsule-viewer.html -program .cache/viewer.wasm
+
+viewer-check: build
+	PCAPSULE_NIGHTLY=1 $(GO) test -timeout 90m ./cli/viewer
+	PCAPSULE_NIGHTLY=1 $(GO) test -timeout 60m -run 'TestReader' ./mcp
 
 recorder:
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder

@@ -38,6 +38,16 @@ func (q query) number(name string) int64 {
 	return n
 }
 
+// maxRows is how many rows an answer lists.
+const maxRows = 1000
+
+func (q query) limit() int {
+	if n := q.number("limit"); n > 0 {
+		return int(min(n, maxRows))
+	}
+	return 100
+}
+
 // requestError says what is wrong with a question.
 type requestError string
 

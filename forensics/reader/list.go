@@ -73,7 +73,7 @@ func (r *Reader) listCalls(q query) (any, error) {
 	if o, ok := orders[q.text("order")]; ok {
 		sortBy(list, o.column, o.desc)
 	}
-	limit, at := int(cmp.Or(q.number("limit"), 100)), 0
+	limit, at := q.limit(), 0
 	if c := q.text("cursor"); c != "" {
 		if at, err = strconv.Atoi(c); err != nil || at < 0 || at > len(list) {
 			return nil, badRequest("cursor: is not of this question")
@@ -315,7 +315,7 @@ func (r *Reader) groups(q query) (any, error) {
 		of[value].add(p)
 	}
 	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(cmp.Compare(of[b].calls, of[a].calls), cmp.Compare(a, b)) })
-	limit := int(cmp.Or(q.number("limit"), 100))
+	limit := q.limit()
 	groups := []object{}
 	for _, value := range names[:min(limit, len(names))] {
 		t := of[value]
@@ -367,7 +367,7 @@ func (r *Reader) flows(q query) (any, error) {
 	slices.SortFunc(rows, func(a, b int) int {
 		return cmp.Or(cmp.Compare(t.int("src_bytes", b)+t.int("dst_bytes", b), t.int("src_bytes", a)+t.int("dst_bytes", a)), cmp.Compare(t.int("flow_id", a), t.int("flow_id", b)))
 	})
-	limit := int(cmp.Or(q.number("limit"), 100))
+	limit := q.limit()
 	list := []object{}
 	for _, row := range rows[:min(limit, len(rows))] {
 		v := value(row)

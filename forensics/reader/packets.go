@@ -216,7 +216,7 @@ func (r *Reader) listPackets(id string, q query) (any, error) {
 	}
 	from := min(max(int(q.number("from")), 0), len(x.Packets))
 	var list []forensics.Packet
-	for _, ref := range x.Packets[from:min(from+int(cmp.Or(q.number("limit"), 100)), len(x.Packets))] {
+	for _, ref := range x.Packets[from:min(from+q.limit(), len(x.Packets))] {
 		p, err := r.readRef(ref)
 		if err != nil {
 			return nil, err

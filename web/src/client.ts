@@ -116,7 +116,7 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
   try {
     r = await answers(path, { ...init, headers, credentials: "omit", cache: "no-store" });
   } catch (e) {
-    if (e instanceof DOMException && e.name === "AbortError") throw e;
+    if (e instanceof Problem || (e instanceof DOMException && e.name === "AbortError")) throw e;
     throw new Problem(0, "The server does not answer. If it ended, start it again with the same --addr, then retry. Filter and selected time stay in the address.");
   }
   if (r.ok) return r;

@@ -1,3 +1,4 @@
+import { Problem } from "../src/client";
 import type { Job, Question, Reply, Said } from "./worker";
 
 export type Progress = { done: number; total: number; text: string };
@@ -68,7 +69,7 @@ export class Program {
 			const reading = new Reading(worker);
 			const stop = (err: Error) => {
 				worker.terminate();
-				reading.end(err);
+				reading.end(new Problem(0, err.message));
 				reject(err);
 			};
 			this.running = { worker, stop };
