@@ -2,6 +2,8 @@ package forensics
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -95,4 +97,16 @@ type Cost struct {
 	Elapsed time.Duration
 	Rows    int64 // rows answered
 	Bytes   int64 // approximate size of the values
+}
+
+// Clip returns the first n bytes of a text as valid text; if the text is longer, followed by its length.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	cut := n
+	for cut > 0 && s[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
 }

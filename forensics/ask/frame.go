@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -168,7 +167,7 @@ func CoverageOf(c forensics.Coverage) Coverage {
 }
 
 // Clip shortens a text from the traffic to n bytes and appends its full length.
-func Clip(s string, n int) string { return clip.Counted(s, n) }
+func Clip(s string, n int) string { return forensics.Clip(s, n) }
 
 // NewFrame returns the Frame of an answer about the whole case.
 func NewFrame(ctx context.Context, c *forensics.Case) (Frame, error) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
@@ -93,9 +92,9 @@ func (s Cells) mask(column string, v any) any {
 func (s Cells) Value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return clip.Counted(v, s.Size)
+		return forensics.Clip(v, s.Size)
 	case []byte:
-		return clip.Counted(hex.EncodeToString(v), s.Size)
+		return forensics.Clip(hex.EncodeToString(v), s.Size)
 	case time.Time:
 		return v.UTC().Format(when.Layout)
 	case []any:
@@ -200,7 +199,7 @@ func (s Cells) Message(x *forensics.Exchange, b *forensics.Body, side string, mo
 	for _, h := range list {
 		if f, ok := h.(forensics.Struct); ok {
 			if kind := text(f.Get("kind")); kind == side || kind == side+"_trailer" {
-				m.Headers = append(m.Headers, HeaderLine{clip.Counted(text(f.Get("name")), 200), clip.Counted(text(f.Get("value")), s.Size)})
+				m.Headers = append(m.Headers, HeaderLine{forensics.Clip(text(f.Get("name")), 200), forensics.Clip(text(f.Get("value")), s.Size)})
 			}
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
-	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -100,7 +99,7 @@ func (m Mask) Packet(x *forensics.Exchange, p *forensics.Packet, recorded bool) 
 			if clean {
 				show(f.Start, f.End)
 			}
-			layer.Fields = append(layer.Fields, PacketField{f.Name, clip.Counted(value, MaxCell), int64(f.Start), int64(f.End)})
+			layer.Fields = append(layer.Fields, PacketField{f.Name, forensics.Clip(value, MaxCell), int64(f.Start), int64(f.End)})
 		}
 		out.Layers = append(out.Layers, layer)
 	}
@@ -228,7 +227,7 @@ func (m Mask) valuesIn(x *forensics.Exchange, p *forensics.Packet) []PacketField
 			return
 		}
 		if _, clean := m.text(column, value); clean {
-			out = append(out, PacketField{name, clip.Counted(value, MaxCell), int64(at + i), int64(at + i + len(value))})
+			out = append(out, PacketField{name, forensics.Clip(value, MaxCell), int64(at + i), int64(at + i + len(value))})
 		}
 	}
 	for _, f := range x.Call {

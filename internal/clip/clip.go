@@ -3,7 +3,6 @@ package clip
 
 import (
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,18 +15,6 @@ func Text[T ~string | ~[]byte](b T, n int) string {
 		return strings.ToValidUTF8(string(Cut(b, n)), "\uFFFD") + "…"
 	}
 	return strings.ToValidUTF8(string(b), "\uFFFD")
-}
-
-// Counted is the first n bytes of s as valid text; if s is longer, followed by its length.
-func Counted(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return fmt.Sprintf("%s… (%d bytes in all)", strings.ToValidUTF8(s[:cut], "\uFFFD"), len(s))
 }
 
 // Cut is the longest beginning of b of at most n bytes that does not end within a character.
