@@ -197,7 +197,7 @@ func (r *Reader) details(q query) (any, error) {
 		return nil, err
 	}
 	out := struct {
-		shown.Call
+		shown.OneCall
 		Coverage ask.Coverage `json:"coverage"`
 	}{shown.Cells{Policy: r.policy, Size: shown.MaxCell}.Exchange(x, most), ask.CoverageOf(coverage)}
 	out.Verified = r.State == "verified"

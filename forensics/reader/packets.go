@@ -129,11 +129,12 @@ func (r *Reader) refs(x *forensics.Exchange) error {
 	if err != nil {
 		return err
 	}
-	paths, turned := map[int64]string{}, map[int64]bool{}
+	paths := map[int64]string{}
 	for _, in := range r.b.Manifest.Inputs {
 		paths[int64(in.FileID)] = in.Path
 	}
-	if turned, err = r.turned(); err != nil {
+	turned, err := r.turned()
+	if err != nil {
 		return err
 	}
 	asked := x.AskedByServer()

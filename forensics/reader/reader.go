@@ -39,7 +39,6 @@ type Reader struct {
 	endRow  map[int64]int
 	tables  map[string]*relation
 	by      map[string]map[int64]int // rows of other tables, by "table key"
-	columns map[string]string        // of calls, with the types of DuckDB
 	env     kfl.Env
 	record  *forensics.Recording
 	packets *packets

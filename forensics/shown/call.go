@@ -26,8 +26,8 @@ const (
 	maxHex       = 256
 )
 
-// Call is one call in full.
-type Call struct {
+// OneCall is one call in full.
+type OneCall struct {
 	Call       map[string]any   `json:"call" jsonschema:"the columns that are not null; see describe_schema"`
 	Client     map[string]any   `json:"client"`
 	Server     map[string]any   `json:"server"`
@@ -132,9 +132,9 @@ func text(v any) string { s, _ := v.(string); return s }
 func number(v any) int64 { n, _ := v.(int64); return n }
 
 // Exchange returns a call with at most most bytes of each body. It does not set Verified.
-func (s Cells) Exchange(x *forensics.Exchange, most int) Call {
+func (s Cells) Exchange(x *forensics.Exchange, most int) OneCall {
 	cell := s.Size
-	var out Call
+	var out OneCall
 	out.Call = s.fields(x.Call, "headers", "cites", "ts")
 	out.Call["ts"] = when.Stamp(number(x.Call.Get("ts_ns")))
 	out.Client, out.Server = s.fields(x.Client), s.fields(x.Server)

@@ -21,7 +21,7 @@ type GetAPICallIn struct {
 
 // GetAPICallOut is the answer of get_api_call.
 type GetAPICallOut struct {
-	shown.Call
+	shown.OneCall
 	Coverage ask.Coverage `json:"coverage"`
 }
 
@@ -41,7 +41,7 @@ func (s *Invocation) getAPICall(ctx context.Context, in GetAPICallIn) (GetAPICal
 	}
 	// If it does not fit, shorten the bodies first, then headers and the rest.
 	for cell := maxCell; ; cell /= 2 {
-		out := GetAPICallOut{Call: shown.Cells{Policy: s.Policy, Size: cell, Exact: encode.JSON}.Exchange(x, most)}
+		out := GetAPICallOut{OneCall: shown.Cells{Policy: s.Policy, Size: cell, Exact: encode.JSON}.Exchange(x, most)}
 		out.Verified = s.Case.Verified()
 		if out.Coverage, err = s.coverageAt(x); err != nil {
 			return out, err
