@@ -10,7 +10,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/service"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
@@ -104,21 +103,24 @@ func TestClaimsOfOthers(t *testing.T) {
 
 // TestAlertsInTheTimeline checks that a timeline has what other programs said, with its packets.
 func TestAlertsInTheTimeline(t *testing.T) {
-	out, err := service.AskTimeline(ctx, alerted(t, true), service.TimelineIn{Workload: "10.0.0.1", Scope: ask.Scope{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, e := range out.Events {
-		if e.Kind != "alert" {
-			continue
+	c := alerted(t, true)
+	for _, who := range []string{"10.0.0.1", "10.0.0.2", ""} {
+		out, err := service.AskTimeline(ctx, c, service.TimelineIn{Workload: who})
+		if err != nil {
+			t.Fatal(err)
 		}
-		n++
-		if !strings.HasPrefix(e.What, "said by suricata 8.0.1: ET TEST") || strings.Contains(e.What, password) || strings.Contains(e.What, "packets here: yes") != (e.Packets != "") {
-			t.Errorf("%+v", e)
+		n := 0
+		for _, e := range out.Events {
+			if e.Kind != "alert" {
+				continue
+			}
+			n++
+			if !strings.HasPrefix(e.What, "said by suricata 8.0.1: ET TEST") || strings.Contains(e.What, password) || strings.Contains(e.What, "packets here: yes") != (e.Packets != "") {
+				t.Errorf("%q: %+v", who, e)
+			}
 		}
-	}
-	if n < 2 {
-		t.Errorf("%d alerts in %+v", n, out.Events)
+		if want := map[string]int{"10.0.0.1": 2, "10.0.0.2": 1, "": 2}[who]; n != want {
+			t.Errorf("%q: %d alerts, want %d, in %+v", who, n, want, out.Events)
+		}
 	}
 }
