@@ -145,7 +145,7 @@ func everyTool(t *testing.T, w *watched, c *http.Client) string {
 		call(tool.Name, map[string]any{})
 
 	}
-	for _, name := range []string{"calls", "bodies", "endpoints", "flows", "connections", "packets", "tls", "tcp_events", "workloads", "clocks", "k8s_events", "os_events", "coverage", "anomalies", "objects", "sightings"} {
+	for _, name := range []string{"calls", "bodies", "endpoints", "flows", "connections", "packets", "tls", "tcp_events", "workloads", "clocks", "k8s_events", "os_events", "coverage", "anomalies", "objects", "alerts", "sightings"} {
 		call("run_sql", map[string]any{"sql": "select * from " + name, "max_bytes": 1 << 20})
 	}
 	resources, err := session.ListResources(t.Context(), nil)

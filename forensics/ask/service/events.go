@@ -150,7 +150,7 @@ func (t *timelineAnswer) alerts(on string) ([]event, error) {
 	list, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`SELECT ts_ns AS ns, 'alert' AS kind, program || ' ' || kind AS event,
 			concat_ws(', ', 'said by ' || concat_ws(' ', program, program_version) || ': ' || coalesce(rule, rule_id, kind), rule_id, 'its severity ' || severity, left(text, 200), 'packets here: ' || packets_here) AS what,
 			1 AS times, %s AS packets, 0 AS weight
-		FROM alerts WHERE kind NOT IN ('conn', 'fileinfo') AND ts_ns BETWEEN ? AND ? AND (%s OR (%sflow_id) IN (SELECT (%[3]sflow_id) FROM flows_raw WHERE %s) OR %s OR %s) ORDER BY ts_ns, alert_no LIMIT %d`,
+		FROM (SELECT * REPLACE (coalesce(cites, []) AS cites) FROM alerts) WHERE kind NOT IN ('conn', 'fileinfo') AND ts_ns BETWEEN ? AND ? AND (%s OR (%sflow_id) IN (SELECT (%[3]sflow_id) FROM flows_raw WHERE %s) OR %s OR %s) ORDER BY ts_ns, alert_no LIMIT %d`,
 		terms.Cites(t.c, ""), strconv.FormatBool(t.whole), key, on, oneOf("coalesce(src_ip, '-')"), oneOf("coalesce(dst_ip, '-')"), ask.MaxAll), t.w.From, t.w.To, joinTexts(ips), joinTexts(ips))
 	return list, err
 }

@@ -82,8 +82,8 @@ func TestClaimsOfOthers(t *testing.T) {
 				t.Errorf("%s cites calls %v, flows %v", f.What, f.CallIDs, f.FlowIDs)
 			}
 		}
-		want := []string{`info likely yes Suricata 8.0.1 said: ET TEST login (alert, rule 1:9:1, its severity 1), about 10.0.0.1 and 10.0.0.2; its packets are in this recording`,
-			`info guess no Suricata 8.0.1 said: ET TEST elsewhere (alert, rule 1:9:1, its severity 1), about 10.0.0.1 and 10.0.0.9; its packets are not in this recording`}
+		want := []string{`info guess no Suricata 8.0.1 said: ET TEST elsewhere (alert, rule 1:9:1, its severity 1), about 10.0.0.1 and 10.0.0.9; its packets are not in this recording`,
+			`info likely yes Suricata 8.0.1 said: ET TEST login (alert, rule 1:9:1, its severity 1), about 10.0.0.1 and 10.0.0.2; its packets are in this recording`}
 		if strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Errorf("%q", got)
 		}
