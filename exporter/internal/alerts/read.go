@@ -170,7 +170,7 @@ var errNeither = errors.New("it is neither JSON nor behind the header (#fields) 
 func (r *reading) line(no int64, line []byte) {
 	if line[0] == '#' {
 		if r.zeek == nil {
-			r.zeek = &zeekLog{separator: "\t", set: ",", empty: "(empty)", unset: "-"}
+			r.zeek = &zeekLog{separator: "\t", empty: "(empty)", unset: "-"}
 		}
 		r.zeek.header(strings.ToValidUTF8(string(line), "\uFFFD"))
 		if len(r.zeek.fields) > 0 {

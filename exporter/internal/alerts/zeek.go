@@ -19,9 +19,9 @@ const maxFields = 512
 
 // zeekLog is the header of a tab-separated log.
 type zeekLog struct {
-	separator, set, empty, unset string
-	path                         string
-	fields                       []string
+	separator, empty, unset string
+	path                    string
+	fields                  []string
 }
 
 var errFields = errors.New("it has another number of fields than the line #fields")
@@ -30,15 +30,13 @@ var errFields = errors.New("it has another number of fields than the line #field
 func (z *zeekLog) header(line string) {
 	name, value, _ := strings.Cut(strings.TrimPrefix(line, "#"), z.separator)
 	if rest, ok := strings.CutPrefix(line, "#separator "); ok {
-		*z = zeekLog{separator: unescape(rest), set: ",", empty: "(empty)", unset: "-"}
+		*z = zeekLog{separator: unescape(rest), empty: "(empty)", unset: "-"}
 		if z.separator == "" {
 			z.separator = "\t"
 		}
 		return
 	}
 	switch name {
-	case "set_separator":
-		z.set = value
 	case "empty_field":
 		z.empty = value
 	case "unset_field":
