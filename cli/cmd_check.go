@@ -110,7 +110,7 @@ func printCheck(w io.Writer, r *check.Report, limit int) error {
 		if o.Status != check.Pass && o.Level == "warning" {
 			word = "warning"
 		}
-		what := fmt.Sprintf("%s (%s)", console.Printable(o.Name, 200), plural.Count(o.Calls, "call", "calls"))
+		what := fmt.Sprintf("%s (%s)", console.Printable(o.Title(), 250), plural.Count(o.Calls, "call", "calls"))
 		if len(o.Measured) > 0 {
 			what += ": " + strings.Join(o.Measured, ", ")
 		}

@@ -56,6 +56,29 @@ type Outcome struct {
 	More     int64    `json:"more,omitempty" jsonschema:"violations that are not listed"`
 	Measured []string `json:"measured,omitempty" jsonschema:"measured values, if the rule has a bound"`
 	Line     int      `json:"line,omitempty" jsonschema:"line of the rule in its file"`
+
+	ID         string   `json:"id,omitempty"`
+	Severity   string   `json:"severity,omitempty" jsonschema:"what the rule says of a match"`
+	Techniques []string `json:"techniques,omitempty" jsonschema:"of MITRE ATT&CK"`
+	References []string `json:"references,omitempty"`
+}
+
+// meaning is what the rule says about a match, in a line; empty if it says nothing.
+func (o *Outcome) meaning() string {
+	var list []string
+	if o.Severity != "" {
+		list = append(list, "severity "+o.Severity)
+	}
+	list = append(list, o.Techniques...)
+	return strings.Join(list, ", ")
+}
+
+// Title is the name of the rule with its severity and techniques.
+func (o *Outcome) Title() string {
+	if m := o.meaning(); m != "" {
+		return o.Name + " [" + m + "]"
+	}
+	return o.Name
 }
 
 // Broken is one violation of a rule.
@@ -105,7 +128,8 @@ func Run(ctx context.Context, c *forensics.Case, rules *Rules, analyzers []findi
 
 // run evaluates one rule.
 func (s *Rules) run(ctx context.Context, c *forensics.Case, r *Rule, analyzers []finding.Analyzer) (*Outcome, error) {
-	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{}}
+	o := &Outcome{Name: r.Name, Level: r.Level, Status: Pass, KFL: r.Calls, Line: r.line, Broken: []Broken{},
+		ID: r.ID, Severity: r.Severity, Techniques: r.Techniques, References: r.References}
 	err := s.evaluate(ctx, c, r, o, analyzers)
 	var damaged *bundle.DamagedError
 	var syntax *kfl.Error

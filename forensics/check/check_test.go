@@ -203,6 +203,8 @@ func TestRulesThatAreNone(t *testing.T) {
 		{"a file above the rules", "version: 1\nrules:\n- {name: x, openapi: ../../etc/passwd}", "folder of the rules"},
 		{"an unknown backoff", "version: 1\nrules:\n- {name: x, retries: {backoff: cubic}}", "cubic"},
 		{"an unknown level", "version: 1\nrules:\n- {name: x, level: fatal, count: 1}", "fatal"},
+		{"an unknown severity", "version: 1\nrules:\n- {name: x, severity: fatal, count: 1}", "critical, high, medium, low, informational, not \"fatal\""},
+		{"no technique", "version: 1\nrules:\n- {name: x, techniques: [attack.t1190], count: 1}", "such as T1190"},
 		{"aliases that explode", "version: 1\nrules:\n- &a {name: &b [x,x,x,x,x,x,x,x,x], count: 1}\n- &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n", ""},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -287,6 +289,44 @@ func TestReportsForPipelines(t *testing.T) {
 	}
 	if log.Version != "2.1.0" || kinds["fail error"] != 4 || kinds["pass none"] != 1 || kinds["fail warning"] != 9 {
 		t.Errorf("%v", kinds)
+	}
+	t.Run("severity, techniques and references", func(t *testing.T) { reportsWhatRulesSay(t, c) })
+}
+
+// reportsWhatRulesSay has a rule as the backend of pySigma writes it.
+func reportsWhatRulesSay(t *testing.T, c *forensics.Case) {
+	rule := `  - {name: Payment, id: 2c03648b-e081-41a5-b9fb-7d854a915091, level: warning, severity: medium, techniques: [T1190, T1558.003],
+     references: ["https://example.org/a", "https://example.org/b"], calls: http, min_calls: 0, never: 'path.lowerAscii() == "/v1/payments"'}
+  - {name: Long, calls: http, never: 'path == "/v1/send" || path == "` + strings.Repeat("x", 200) + `"'}
+`
+	out := run(t, c, nil, rule)
+	o := out.Results[0]
+	if o.Status != check.Fail || len(o.Broken) != 11 || o.ID == "" || o.Severity != "medium" || len(o.Techniques) != 2 || len(o.References) != 2 {
+		t.Fatalf("%+v", o)
+	}
+	if o.Title() != "Payment [severity medium, T1190, T1558.003]" || out.Results[1].Title() != "Long" {
+		t.Errorf("%q, %q", o.Title(), out.Results[1].Title())
+	}
+	if long := out.Results[1].Broken[0].Expected; long != "no call that matches never" {
+		t.Errorf("%q", long)
+	}
+	var junit, sarif, text bytes.Buffer
+	if err := errors.Join(out.WriteJUnit(&junit, "rules.yaml"), out.WriteSARIF(&sarif, "1.0", "rules.yaml"), json.NewEncoder(&text).Encode(out)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		in    *bytes.Buffer
+		texts []string
+	}{
+		{&junit, []string{"severity medium, T1190, T1558.003", "see https://example.org/a https://example.org/b"}},
+		{&sarif, []string{`"attack.t1558.003"`, `"helpUri": "https://example.org/a"`, `"severity": "medium"`, "2c03648b"}},
+		{&text, []string{`"techniques":["T1190","T1558.003"]`, `"severity":"medium"`, `"references":["https://example.org/a","https://example.org/b"]`, "2c03648b"}},
+	} {
+		for _, x := range want.texts {
+			if !strings.Contains(want.in.String(), x) {
+				t.Errorf("no %s in %s", x, want.in)
+			}
+		}
 	}
 }
 

@@ -118,6 +118,12 @@ func (o *Outcome) headline() string {
 // text lists the violations of a rule, one per line.
 func (o *Outcome) text() string {
 	var b strings.Builder
+	if m := o.meaning(); m != "" {
+		b.WriteString(m + "\n")
+	}
+	if len(o.References) > 0 {
+		b.WriteString("see " + strings.Join(o.References, " ") + "\n")
+	}
 	for _, x := range o.Broken {
 		fmt.Fprintf(&b, "expected %s, got %s", x.Expected, x.Got)
 		if c := x.Call; c != nil {

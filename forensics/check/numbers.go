@@ -41,6 +41,9 @@ func (s *Rules) every(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 	return others.breakAll(ctx, o, r.Every, summaryOf)
 }
 
+// maxExpected is the length of KFL, in bytes, that violations repeat.
+const maxExpected = 200
+
 func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error {
 	if r.Never == "" {
 		return nil
@@ -49,7 +52,11 @@ func (s *Rules) never(ctx context.Context, q *scope, r *Rule, o *Outcome) error 
 	if err != nil {
 		return err
 	}
-	return those.breakAll(ctx, o, "never "+r.Never, summaryOf)
+	expected := "never " + r.Never
+	if len(r.Never) > maxExpected { // each violation repeats it
+		expected = "no call that matches never"
+	}
+	return those.breakAll(ctx, o, expected, summaryOf)
 }
 
 // latency checks quantiles of the time from the first byte of the request to the last byte of the

@@ -40,12 +40,17 @@ type Rules struct {
 // Rule states what must be true of some calls. All expectations that are set must be true.
 type Rule struct {
 	Name     string `yaml:"name"`
+	ID       string `yaml:"id"` // of the rule where it comes from, such as a Sigma rule's UUID
 	Doc      string `yaml:"doc"`
 	Level    string `yaml:"level"` // error, which fails the check, or warning
 	Calls    string `yaml:"calls"` // KFL; empty: all calls
 	From     string `yaml:"from"`  // as when.Parse reads it
 	To       string `yaml:"to"`
 	MinCalls *int64 `yaml:"min_calls"` // default 1
+
+	Severity   string   `yaml:"severity"`   // of a match, for readers: critical, high, medium, low or informational
+	Techniques []string `yaml:"techniques"` // of MITRE ATT&CK, such as T1190
+	References []string `yaml:"references"` // URLs about what the rule detects
 
 	Count     *Bounds           `yaml:"count"`      // number of calls
 	Every     string            `yaml:"every"`      // KFL that every call must match
@@ -328,6 +333,11 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 
 var quantiles = map[string]float64{"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1}
 
+// severities are the levels of Sigma's specification, worst first.
+var severities = []string{"critical", "high", "medium", "low", "informational"}
+
+var technique = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+
 // check rejects a rule that is empty or contradicts itself.
 func (r *Rule) check(n *yaml.Node) error {
 	if strings.TrimSpace(r.Name) == "" {
@@ -338,6 +348,14 @@ func (r *Rule) check(n *yaml.Node) error {
 	}
 	if r.Level != levelError && r.Level != levelWarning {
 		return at(n, "rule %q: level must be error or warning, not %q", r.Name, r.Level)
+	}
+	if r.Severity != "" && !slices.Contains(severities, r.Severity) {
+		return at(n, "rule %q: severity must be %s, not %q", r.Name, strings.Join(severities, ", "), r.Severity)
+	}
+	for _, t := range r.Techniques {
+		if !technique.MatchString(t) {
+			return at(n, "rule %q: technique %q must be the id of a technique of MITRE ATT&CK, such as T1190 or T1558.003", r.Name, t)
+		}
 	}
 	for name := range r.Latency {
 		if _, ok := quantiles[name]; !ok && name != "mean" {

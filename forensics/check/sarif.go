@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
@@ -29,8 +30,10 @@ type (
 		Rules   []sarifRule `json:"rules"`
 	}
 	sarifRule struct {
-		ID    string    `json:"id"`
-		Short sarifText `json:"shortDescription"`
+		ID         string         `json:"id"`
+		Short      sarifText      `json:"shortDescription"`
+		Help       string         `json:"helpUri,omitempty"`
+		Properties map[string]any `json:"properties,omitempty"`
 	}
 	sarifText struct {
 		Text string `json:"text"`
@@ -65,13 +68,40 @@ type (
 	}
 )
 
+// sarif describes the rule of an outcome. Its id is the name, because an id is optional; the tags are
+// written as in Sigma.
+func (o *Outcome) sarif() sarifRule {
+	r := sarifRule{ID: o.Name, Short: sarifText{o.Name}}
+	p := map[string]any{}
+	if o.ID != "" {
+		p["id"] = o.ID
+	}
+	if o.Severity != "" {
+		p["severity"] = o.Severity
+	}
+	if len(o.Techniques) > 0 {
+		var tags []string
+		for _, t := range o.Techniques {
+			tags = append(tags, "attack."+strings.ToLower(t))
+		}
+		p["tags"] = tags
+	}
+	if len(o.References) > 0 {
+		r.Help, p["references"] = o.References[0], o.References
+	}
+	if len(p) > 0 {
+		r.Properties = p
+	}
+	return r
+}
+
 // WriteSARIF writes the report as SARIF 2.1.0: one result for each violation, at the line of its
 // rule, and one for each rule that passes.
 func (r *Report) WriteSARIF(w io.Writer, release, file string) error {
 	run := sarifRun{Tool: sarifTool{sarifDriver{Name: "pcapsule", Version: release, Rules: []sarifRule{}}}, Results: []sarifResult{}}
 	for i := range r.Results {
 		o := &r.Results[i]
-		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{ID: o.Name, Short: sarifText{o.Name}})
+		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, o.sarif())
 		where := sarifLocation{Physical: sarifPhysical{Artifact: sarifArtifact{filepath.ToSlash(file)}}}
 		if o.Line > 0 {
 			where.Physical.Region = &sarifRegion{o.Line}
