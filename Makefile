@@ -46,7 +46,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: viewer viewer-check accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check unit clean release release-check release-short
+.PHONY: viewer viewer-check accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check sigma unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -95,7 +95,7 @@ extended: setup
 
 # What takes longer, as a whole: tests that have a short form (internal/nightly), every kernel, every target of fuzzing, and
 # what needs other programs.
-NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check e2e release-check
+NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check sigma e2e release-check
 nightly: export PCAPSULE_NIGHTLY = 1
 nightly: FUZZTIME = 30s
 nightly: setup
@@ -246,6 +246,10 @@ conformance:
 
 rest-check: build
 	@scripts/rest-check.sh
+
+# The backend of pySigma, with sigma-cli from the package index.
+sigma: build
+	@scripts/sigma.sh
 
 images:
 	$(GO) run ./scripts/release images $(if $(REPOSITORY),-repository $(REPOSITORY))

@@ -205,6 +205,7 @@ func TestRulesThatAreNone(t *testing.T) {
 		{"an unknown level", "version: 1\nrules:\n- {name: x, level: fatal, count: 1}", "fatal"},
 		{"an unknown severity", "version: 1\nrules:\n- {name: x, severity: fatal, count: 1}", "critical, high, medium, low, informational, not \"fatal\""},
 		{"no technique", "version: 1\nrules:\n- {name: x, techniques: [attack.t1190], count: 1}", "such as T1190"},
+		{"a Sigma rule", "title: x\nlogsource:\n  category: proxy\ndetection:\n  s: {c-uri: a}\n  condition: s\n", "convert it with sigma convert -t pcapsule"},
 		{"aliases that explode", "version: 1\nrules:\n- &a {name: &b [x,x,x,x,x,x,x,x,x], count: 1}\n- &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n", ""},
 	} {
 		t.Run(v.name, func(t *testing.T) {

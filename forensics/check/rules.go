@@ -303,6 +303,9 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 		Rules   []yaml.Node `yaml:"rules"`
 	}
 	if err := yaml.Load(text, &doc, yaml.WithKnownFields()); err != nil && !errors.Is(err, io.EOF) {
+		if sigma.Match(text) {
+			return nil, errors.New("this is a Sigma rule, not a file of rules; convert it with sigma convert -t pcapsule, as docs/guide/check.md says")
+		}
 		return nil, yamltext.Error(err)
 	}
 	if doc.Version != 1 {
@@ -332,6 +335,9 @@ func Parse(text []byte, files fs.FS) (*Rules, error) {
 }
 
 var quantiles = map[string]float64{"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1}
+
+// sigma matches a key that each rule of Sigma has, and no file of rules.
+var sigma = regexp.MustCompile(`(?m)^logsource:`)
 
 // severities are the levels of Sigma's specification, worst first.
 var severities = []string{"critical", "high", "medium", "low", "informational"}

@@ -28,8 +28,9 @@ from .fields import CATEGORIES, INTERFACES, NUMBERED_OPERATIONS, SAME_OPERATIONS
 MAX_PATTERN = 1000  # bytes of a pattern in KFL
 MAX_FIND = 4096  # bytes of a text to find in KFL
 
-# What RE2 lacks: look-around, atomic groups, conditions, back references, \G and possessive repetition.
-NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9gkG]|[*+?}]\+)")
+# What RE2 lacks: look-around, atomic groups, conditions, flags, back references, escapes of Python and
+# possessive repetition.
+NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>(#]|<[=!]|P=|[a-zA-Z-]*[aLux])|\\[1-9gkGZuUN]|[*+?}]\+)")
 
 
 def quote(value: str) -> str:
@@ -206,7 +207,7 @@ class PcapsuleBackend(Backend):
         field = self.field(cond.field)
         pattern = str(cond.value.regexp)
         if NOT_RE2.search(pattern):
-            raise unsupported(f"field {cond.field}: modifier re: {pattern} needs more than RE2, such as look-around")
+            raise unsupported(f"field {cond.field}: modifier re: {pattern} needs what RE2 lacks, such as look-around")
         flags = "".join(
             letter
             for flag, letter in (
