@@ -68,3 +68,29 @@ func Jars(ctx context.Context, name, pom string) (string, error) {
 	}
 	return dir, nil
 }
+
+// RecordScript records a script for Python, which is the server and the client of a network. The server prints ready when it
+// listens. It may need a package.
+func RecordScript(ctx context.Context, out, name, text, net, requirement string) error {
+	python := "python3"
+	if requirement != "" {
+		var err error
+		if python, err = PythonWith(ctx, requirement); err != nil {
+			return err
+		}
+	}
+	server := net + ".20"
+	l, err := New(name, "", At("client", net+".5"), At("plant", server))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	script := filepath.Join(l.Tmp, name+"_sample.py") // not the name of a module that it imports
+	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
+		return err
+	}
+	if _, err := l.Start("plant", "ready", python, script, "server", server); err != nil {
+		return err
+	}
+	return l.RecordClient(ctx, out, name, python, script, "client", server, filepath.Join(out, name+".said.tsv"))
+}
