@@ -20,7 +20,7 @@ const (
 // error.
 type Expected struct {
 	Transport Transport
-	Opener    netip.Addr // who opens it
+	Opener    netip.Addr // who opens it; invalid if that is not known
 	Listener  netip.Addr // who accepts it: one of two, because the announced address may be translated
 	Other     netip.Addr // may be invalid
 	Port      uint16     // of the listener
@@ -83,7 +83,7 @@ func (e *Engine) expectedOf(info *Info) *Expected {
 // expectedAt is the announcement of a connection between this listener and opener.
 func (e *Engine) expectedAt(info *Info, listener netip.Addr, port uint16, opener netip.Addr) *Expected {
 	x := e.expected[listening{listener, port, info.Transport}]
-	if x == nil || x.ended || x.Opener != opener || info.Opened.Time < x.at-expectedSlack || info.Opened.Time > x.at+expectedWithin {
+	if x == nil || x.ended || x.Opener.IsValid() && x.Opener != opener || info.Opened.Time < x.at-expectedSlack || info.Opened.Time > x.at+expectedWithin {
 		return nil
 	}
 	return x
