@@ -14,6 +14,7 @@ func Scenarios() []lab.Scenario {
 		{Name: "amqp1", Make: makeAMQP1},
 		{Name: "stomp", Make: makeSTOMP},
 		{Name: "rabbitstream", Make: makeRabbitStream},
+		{Name: "pulsar", Make: makePulsar},
 	}
 }
 
