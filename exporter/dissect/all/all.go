@@ -13,7 +13,10 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/dcerpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dhcp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/diameter"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dnp3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/dns"
+	"github.com/pcapsule/pcapsule/exporter/dissect/dubbo"
+	"github.com/pcapsule/pcapsule/exporter/dissect/fastcgi"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/grpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/http1"
@@ -21,6 +24,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/http3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/icmp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/imap"
+	"github.com/pcapsule/pcapsule/exporter/dissect/irc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/jsonrpc"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kafka"
 	"github.com/pcapsule/pcapsule/exporter/dissect/kerberos"
@@ -31,12 +35,14 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/mqtt"
 	"github.com/pcapsule/pcapsule/exporter/dissect/mysql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nats"
+	"github.com/pcapsule/pcapsule/exporter/dissect/netbios"
 	"github.com/pcapsule/pcapsule/exporter/dissect/nfs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/ntp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/openvpn"
 	"github.com/pcapsule/pcapsule/exporter/dissect/pop3"
 	"github.com/pcapsule/pcapsule/exporter/dissect/postgresql"
 	"github.com/pcapsule/pcapsule/exporter/dissect/proxy"
+	"github.com/pcapsule/pcapsule/exporter/dissect/pulsar"
 	"github.com/pcapsule/pcapsule/exporter/dissect/quic"
 	"github.com/pcapsule/pcapsule/exporter/dissect/rabbitstream"
 	"github.com/pcapsule/pcapsule/exporter/dissect/radius"
@@ -55,7 +61,9 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/dissect/stomp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/stun"
 	"github.com/pcapsule/pcapsule/exporter/dissect/syslog"
+	"github.com/pcapsule/pcapsule/exporter/dissect/tacacs"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tds"
+	"github.com/pcapsule/pcapsule/exporter/dissect/telnet"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tftp"
 	"github.com/pcapsule/pcapsule/exporter/dissect/thrift"
 	"github.com/pcapsule/pcapsule/exporter/dissect/tls"
@@ -119,6 +127,14 @@ func Protocols(keys *secrets.Store) []*dissect.Protocol {
 		smb.Protocol(),
 		dcerpc.Protocol(),
 		nfs.Protocol(),
+		telnet.Protocol(),
+		tacacs.Protocol(),
+		netbios.Protocol(),
+		irc.Protocol(),
+		fastcgi.Protocol(),
+		dnp3.Protocol(),
+		dubbo.Protocol(),
+		pulsar.Protocol(),
 		tls.Protocol(keys),
 		quic.Protocol(keys),
 		http3.Protocol(),

@@ -70,6 +70,14 @@ func TestRowsAreWhatTheClientSaid(t *testing.T) {
 		"smb":                    smbDid,
 		"dcerpc":                 dcerpcDid,
 		"nfs":                    nfsDid,
+		"telnet":                 telnetDid,
+		"tacacs":                 tacacsDid,
+		"netbios":                netbiosDid,
+		"irc":                    ircDid,
+		"fastcgi":                fastCGIDid,
+		"dnp3":                   dnp3Did,
+		"dubbo":                  dubboDid,
+		"pulsar":                 pulsarDid,
 	} {
 		t.Run(file, func(t *testing.T) {
 			raw, err := os.ReadFile("../../../samples/" + file + ".said.tsv")

@@ -88,6 +88,14 @@ var samples = map[string]string{
 	"ssdp.pcapng":                   "ssdp",
 	"stun.pcapng":                   "stun",
 	"tftp.pcapng":                   "tftp",
+	"telnet.pcapng":                 "telnet",
+	"tacacs.pcapng":                 "tacacs",
+	"netbios.pcapng":                "netbios",
+	"irc.pcapng":                    "irc",
+	"fastcgi.pcapng":                "fastcgi",
+	"dnp3.pcapng":                   "dnp3",
+	"dubbo.pcapng":                  "dubbo",
+	"pulsar.pcapng":                 "pulsar",
 }
 
 // talks reads the TCP connections of a recording.
@@ -147,7 +155,7 @@ func conversations(t testing.TB, file string) (list []*talk) {
 }
 
 // inDatagrams are the recordings of protocols of datagrams.
-var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "ssdp": true, "stun": true, "tftp": true, "openvpn": true, "wireguard": true, "sctp": true}
+var inDatagrams = map[string]bool{"ntp": true, "dhcp": true, "syslog": true, "radius": true, "snmp": true, "sip": true, "rtp": true, "kerberos": true, "ssrp": true, "ssdp": true, "stun": true, "tftp": true, "openvpn": true, "wireguard": true, "sctp": true, "netbios": true}
 
 // datagrams reads the conversations of UDP and SCTP in a recording.
 func datagrams(t testing.TB, file string) []*talk {

@@ -17,6 +17,8 @@ func Scenarios() []lab.Scenario {
 		{Name: "socks", Make: makeSOCKS},
 		{Name: "proxy", Make: makeProxy},
 		{Name: "jsonrpc", Make: makeJSONRPC},
+		{Name: "fastcgi", Make: makeFastCGI},
+		{Name: "dubbo", Make: makeDubbo},
 		{Name: "thrift", Make: makeThrift},
 		{Name: "thrift-header", Make: makeThriftHeader},
 	}
