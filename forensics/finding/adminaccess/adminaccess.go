@@ -31,7 +31,7 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "admin-access", Techniques: []string{"T1021"}, Basis: finding.OfFlows, Title: "administrative access", Kinds: []string{"ssh", "rdp", "vnc", "telnet", kubernetes, console, admin, change, principals, device},
 		Doc: "SSH, RDP, VNC, Telnet, exec and attach into containers, consoles of databases, paths for administrators, changes through SNMP, tickets for Kerberos' administration, and logins of administrators to devices through RADIUS; high from outside, medium without encryption, else info.",
 		Steps: []finding.Step{{Find: find, Needs: []finding.Need{
-			finding.Calls("'ssh', 'rdp', 'tcp', 'udp', 'snmp', 'kerberos', 'radius'", finding.Any(direct)),
+			finding.Calls("'ssh', 'rdp', 'telnet', 'tcp', 'udp', 'snmp', 'kerberos', 'radius'", finding.Any(direct)),
 			finding.Some(commands),
 			finding.Calls(terms.Web, finding.Any(web+" AND (regexp_matches(endpoint, '"+execPath+"') OR regexp_matches(endpoint, '"+adminPath+"'))")),
 			finding.Calls(statements.Protocols, finding.Any(consoles)),
@@ -64,7 +64,7 @@ var web = `protocol IN ` + terms.Web
 var consoles = statements.IsStatement + " AND regexp_matches(" + application + ", '" + programs + "')"
 
 // direct is the SQL condition for calls that their protocol shows to be administration.
-const direct = `(protocol IN ('ssh', 'rdp') OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR ` + network + ` IS NOT NULL)`
+const direct = `(protocol IN ('ssh', 'rdp', 'telnet') OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('rdp', 'vnc', 'telnet') OR ` + network + ` IS NOT NULL)`
 
 func find(ctx context.Context, l *finding.Look) error {
 	// Endpoints and names of programs are far fewer than calls: match each once.
@@ -75,7 +75,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	args := append([]any(nil), l.Args...)
 	paths, apps := list(names, admin), list(names, console)
-	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol IN ('ssh', 'rdp') THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
+	kind := `CASE WHEN protocol IN ('snmp', 'kerberos', 'radius') THEN ` + network + ` WHEN protocol IN ('ssh', 'rdp', 'telnet') THEN protocol WHEN protocol IN ('tcp', 'udp') THEN payload_protocol WHEN NOT (` + web + `) THEN '` + console + `' WHEN regexp_matches(endpoint, '` + execPath + `') THEN '` + kubernetes + `' ELSE '` + admin + `' END AS kind`
 	what := `CASE WHEN NOT (` + web + `) THEN '' ELSE coalesce(nullif(regexp_extract(endpoint, '` + execPath + `', 3), ''), nullif(regexp_extract(endpoint, '` + execPath + `', 4), ''), endpoint) END AS what`
 	rows, err := l.Rows(ctx, l.Groups(kind+`, `+what+`, decrypted_by IS NOT NULL OR protocol IN ('ssh', 'rdp', 'kerberos') OR coalesce(snmp_security_level = 'authPriv', payload_protocol = 'rdp', false) AS sealed, coalesce(status_code < 400, true) AS good`,
 		`(`+direct+` OR `+commands+` OR `+among(statements.IsStatement+" AND "+application, apps)+` OR `+among(web+" AND endpoint", paths)+`)`)+`

@@ -17,7 +17,7 @@ var proofs = []string{"scram-sha-256", "mysql_native_password", "nkey", "enc-tim
 // TestLoginsOfEveryProtocol reports the logins in the samples that send a secret, and no other one.
 func TestLoginsOfEveryProtocol(t *testing.T) {
 	c := open(t, false, "amqp.pcapng", "cassandra.pcapng", "ftp.pcapng", "imap.pcapng", "kafka.pcapng", "kerberos.pcapng", "mqtt.pcapng", "mysql.pcapng", "nats.pcapng", "pop3.pcapng",
-		"postgresql.pcapng", "radius.pcapng", "redis.pcap", "smtp.pcapng", "snmp.pcapng", "socks.pcapng")
+		"postgresql.pcapng", "radius.pcapng", "redis.pcap", "smtp.pcapng", "snmp.pcapng", "socks.pcapng", "telnet.pcapng")
 	for _, r := range kindsOf(t, c) {
 		if !slices.Contains(table.SentLogin, r) && !slices.Contains(table.NoLogin, r) && !slices.Contains(proofs, r) {
 			t.Errorf("auth_kind %q is neither one of table.SentLogin nor a known proof", r)
@@ -34,6 +34,7 @@ func TestLoginsOfEveryProtocol(t *testing.T) {
 		"deprecated-protocol high: 10.1.28.5 uses MS-CHAP to 10.1.28.20 in 2 calls",
 		"deprecated-protocol medium: 10.1.28.5 uses RADIUS without Message-Authenticator to 10.1.28.20 in 4 calls, so",
 		"deprecated-protocol low: 10.1.28.5 uses version 4 of SOCKS to 10.1.28.20 in 3 calls",
+		"sends credentials (password) to 10.1.60.20 over telnet without encryption in 6 calls",
 		"admin-access medium: 10.1.29.5 changes settings of 10.1.29.20 through SNMP, in 3 calls, without encryption",
 	} {
 		if !strings.Contains(text, want) {

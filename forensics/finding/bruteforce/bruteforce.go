@@ -35,6 +35,7 @@ var logins = []login{
 	{"'kerberos'", "method = 'AS-REQ' AND (outcome = 'ok' AND status_text IS NULL OR status_text IN ('KDC_ERR_PREAUTH_FAILED', 'KDC_ERR_C_PRINCIPAL_UNKNOWN'))", "status_text IS NOT NULL", "kerberos_client"},
 	{"'smb'", "smb_command IN ('session_setup', 'session_setup_andx') AND smb_auth NOT IN ('ntlm', 'anonymous') AND status_text IN ('STATUS_SUCCESS', 'STATUS_LOGON_FAILURE', 'STATUS_WRONG_PASSWORD', 'STATUS_NO_SUCH_USER', 'STATUS_ACCOUNT_LOCKED_OUT')", "status_text <> 'STATUS_SUCCESS'", "smb_user"},
 	{"'ftp'", "ftp_command = 'PASS' AND status_code IN (230, 530)", "status_code = 530", "ftp_user"},
+	{"'telnet'", "method = 'LOGIN' AND auth_kind = 'password' AND outcome IN ('ok', 'client_error')", "outcome = 'client_error'", "telnet_user"},
 	{"'imap'", "imap_command IN ('LOGIN', 'AUTHENTICATE') AND imap_status IN ('OK', 'NO') AND coalesce(imap_code, '') NOT IN ('UNAVAILABLE', 'PRIVACYREQUIRED')", "imap_status = 'NO'", "imap_user"},
 	{"'pop3'", "pop3_command IN ('PASS', 'APOP', 'AUTH') AND outcome IN ('ok', 'client_error', 'refused') AND coalesce(pop3_code, '') NOT IN ('IN-USE', 'LOGIN-DELAY') AND coalesce(pop3_code, '') NOT LIKE 'SYS/%'", "outcome <> 'ok'", "pop3_user"},
 	{"'smtp'", "smtp_command = 'AUTH' AND status_code IN (235, 535)", "status_code = 535", "smtp_user"},
@@ -55,7 +56,7 @@ func Analyzer() finding.Analyzer {
 		needs = append(needs, finding.Calls(p.protocols, finding.AtLeast(most, "protocol IN ("+p.protocols+") AND "+p.is+" AND "+p.failed)))
 	}
 	return finding.Analyzer{Name: "brute-force", Techniques: []string{"T1110"}, Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
-		Doc:   "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
+		Doc:   "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, Telnet, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
 		Steps: []finding.Step{{Needs: needs, Find: find}}}
 }
 

@@ -15,7 +15,7 @@ import (
 // TestLoginsOfSamples counts the logins of real clients at real servers, and those that failed.
 func TestLoginsOfSamples(t *testing.T) {
 	ctx := context.Background()
-	for i, want := range []string{"ldap 3 1", "kerberos 4 2", "smb 7 1", "ftp 2 0", "imap 5 1", "pop3 5 1", "smtp 0 0", "radius 7 3", "socks 2 1", "", "ssh 3 1"} {
+	for i, want := range []string{"ldap 3 1", "kerberos 4 2", "smb 7 1", "ftp 2 0", "telnet 6 4", "imap 5 1", "pop3 5 1", "smtp 0 0", "radius 7 3", "socks 2 1", "", "ssh 3 1"} {
 		if want == "" {
 			continue
 		}

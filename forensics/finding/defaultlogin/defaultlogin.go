@@ -27,7 +27,7 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "default-login", Title: "default and empty passwords", Kinds: []string{"password", "none", "community"}, Techniques: []string{"T1078.001"},
 		Basis:    finding.Basis{What: "logins", Is: []finding.Need{finding.Some("auth_kind IS NOT NULL"), finding.Odd(odd)}},
 		Unproved: "That the account has rights that matter.",
-		Doc:      "Logins of FTP, POP3, SOCKS, MQTT and HTTP (Basic) with a password that is empty, the name of the user, or one that everybody knows; logins of MySQL, PostgreSQL and LDAP without any; communities public and private of SNMP. Other protocols do not send passwords that can be compared, or they are not read.",
+		Doc:      "Logins of FTP, Telnet, POP3, SOCKS, MQTT and HTTP (Basic) with a password that is empty, the name of the user, or one that everybody knows; logins of MySQL, PostgreSQL and LDAP without any; communities public and private of SNMP. Other protocols do not send passwords that can be compared, or they are not read.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Odd(odd)}, Find: known},
 			{Needs: []finding.Need{finding.Some(basic)}, Find: headers},

@@ -41,7 +41,7 @@ var kinds = []struct{ name, severity, what, why string }{
 func Analyzer() finding.Analyzer {
 	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
 		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Steps: []finding.Step{
-			{Needs: []finding.Need{finding.Calls("'http1', 'ssh', 'ldap', 'ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks', 'kerberos', 'tcp', 'udp'", finding.Any(candidates+" AND "+kind+" IS NOT NULL"))}, Find: find},
+			{Needs: []finding.Need{finding.Calls("'http1', 'ssh', 'ldap', 'ftp', 'imap', 'pop3', 'telnet', 'snmp', 'radius', 'socks', 'kerberos', 'tcp', 'udp'", finding.Any(candidates+" AND "+kind+" IS NOT NULL"))}, Find: find},
 			{Needs: []finding.Need{finding.Calls("'http1'", finding.Any(negotiate))}, Find: negotiatedNTLM},
 		}}
 	for _, k := range kinds {
@@ -53,7 +53,7 @@ func Analyzer() finding.Analyzer {
 // kind is the SQL for the kind of a call, or null.
 const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WHEN protocol = 'http1' AND http1_version = 'HTTP/1.0' THEN 'http-1.0' WHEN protocol = 'http1' AND http1_version = 'HTTP/0.9' THEN 'http-0.9'
 	WHEN protocol = 'http1' THEN NULL
-	WHEN protocol IN ('ftp', 'imap', 'pop3') THEN protocol WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
+	WHEN protocol IN ('ftp', 'imap', 'pop3', 'telnet') THEN protocol WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
 	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
@@ -67,7 +67,7 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 // encrypted as their connection was.
 const (
 	open   = `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL)`
-	veiled = `(protocol IN ('ftp', 'imap', 'pop3', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb'))`
+	veiled = `(protocol IN ('ftp', 'imap', 'pop3', 'telnet', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb'))`
 
 	candidates = `(` + open + ` OR ` + veiled + `)`
 )
