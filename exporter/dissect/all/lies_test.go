@@ -87,9 +87,9 @@ func TestLyingLengthsOfForeignProtocols(t *testing.T) {
 		length   func(n uint32) string // the message with this length
 		response string
 	}{
-		{"pulsar", func(n uint32) string {
-			return string(be.AppendUint32(nil, n)) + "\x00\x00\x00\x0d\x08\x02\x12\x09\x0a\x05a-1.0\x20\x0f"
-		}, "\x00\x00\x00\x11\x00\x00\x00\x0d\x08\x03\x1a\x09\x0a\x05b-1.0\x10\x0f"},
+		{"frames of texts", func(n uint32) string {
+			return string(be.AppendUint32(nil, n)) + "\x7f\x7e\x00\x0dhello-1.0 from a"
+		}, "\x00\x00\x00\x11\x7f\x7e\x00\x0dhello-1.0 from b"},
 	} {
 		for _, n := range []uint32{0, 1, 8, 37, 255, 1 << 16, 1<<24 - 1, 1 << 31, 1<<32 - 1} {
 			for _, p := range Protocols(nil) {

@@ -41,14 +41,8 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{20000},
 		Detect:     detect,
-		Sender: func(b []byte) dissect.Dir {
-			if b[3]&fromMaster != 0 {
-				return dissect.ToServer
-			}
-			return dissect.ToClient
-		},
-		New: newConn,
-		Row: &Row{},
+		New:        newConn,
+		Row:        &Row{},
 	}
 }
 

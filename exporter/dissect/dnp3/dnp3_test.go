@@ -88,6 +88,7 @@ func TestDetect(t *testing.T) {
 	dissecttest.Detect(t, detect, dissecttest.Heads{
 		{"a request", dissect.ToServer, readAll, dissect.Yes},
 		{"a head", dissect.ToClient, values[:10], dissect.Yes},
+		{"a client that is no master", dissect.ToServer, values, dissect.Likely},
 		{"a part of a head", dissect.ToServer, readAll[:9], dissect.More},
 		{"a wrong checksum", dissect.ToServer, readAll[:8] + "\x00\x00", dissect.No},
 		{"another beginning", dissect.ToServer, "\x05\x63" + readAll[2:], dissect.No},

@@ -93,8 +93,8 @@ func readFrame(b []byte) (f frame, data []byte, err error) {
 	return f, data, nil
 }
 
-// detect accepts a head with its checksum. Each side may be the master.
-func detect(_ dissect.Dir, b []byte) dissect.Verdict {
+// detect accepts a head with its checksum. The client is usually the master.
+func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) < headSize {
 		for i, want := range []byte{0x05, 0x64} {
 			if i < len(b) && b[i] != want {
@@ -104,6 +104,9 @@ func detect(_ dissect.Dir, b []byte) dissect.Verdict {
 		return dissect.More
 	}
 	_, _, err := readFrame(b)
+	if err == nil && (b[3]&fromMaster != 0) != (dir == dissect.ToServer) {
+		return dissect.Likely
+	}
 	return dissect.Yes.If(err == nil)
 }
 

@@ -128,13 +128,13 @@ func knownClass(c uint16) bool {
 }
 
 // isNetBIOS reports whether a record belongs to the NetBIOS name service: by its own type, which
-// DNS does not use in practice, or by its other type with a label in the half-byte coding of RFC
+// DNS does not use in practice, or by another one with a label in the half-byte coding of RFC
 // 1001 section 14.1, possibly damaged.
 func isNetBIOS(typ uint16, name []byte) bool {
 	if typ == typeNB {
 		return true
 	}
-	if typ != typeSRV || len(name) < 33 || name[0] != 32 {
+	if typ != typeSRV && typ != typeNULL || len(name) < 33 || name[0] != 32 {
 		return false
 	}
 	coded := 0

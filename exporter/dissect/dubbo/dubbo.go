@@ -57,7 +57,6 @@ func Protocol() *dissect.Protocol {
 		Transports: []dissect.Transport{dissect.TCP},
 		Ports:      []uint16{20880},
 		Detect:     detect,
-		Sender:     sender,
 		New:        newConn,
 		Row:        &Row{},
 		Traits:     table.Traits{Serves: true},
@@ -130,24 +129,19 @@ func readHead(b []byte) (h head, err error) {
 	return h, nil
 }
 
-// detect accepts a whole head. Both sides send requests.
-func detect(_ dissect.Dir, b []byte) dissect.Verdict {
+// detect accepts a whole head. The client sends most requests.
+func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	if len(b) < headSize {
 		if len(b) > 0 && b[0] != 0xda || len(b) > 1 && b[1] != 0xbb {
 			return dissect.No
 		}
 		return dissect.More
 	}
-	_, err := readHead(b)
-	return dissect.Yes.If(err == nil)
-}
-
-// sender is the side that sent a message: the client sends most requests, of which a heartbeat is none.
-func sender(b []byte) dissect.Dir {
-	if b[2]&isRequest != 0 {
-		return dissect.ToServer
+	h, err := readHead(b)
+	if err == nil && (h.flags&isRequest != 0) != (dir == dissect.ToServer) {
+		return dissect.Likely
 	}
-	return dissect.ToClient
+	return dissect.Yes.If(err == nil)
 }
 
 // Size implements framed.Handler.

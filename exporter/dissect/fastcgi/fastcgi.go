@@ -143,6 +143,9 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		c = &call{row: &Row{ID: int32(r.id)}, gap: r.kind != beginRequest}
 	}
 	c.x.Add(in, 0, r.size)
+	if old, waits := k.Get(r.id); waits && old != c {
+		old.gap = true // a server uses an identifier again only after the end of its request
+	}
 	if !known || r.kind == beginRequest {
 		k.Put(r.id, c, callCost)
 	}

@@ -184,7 +184,7 @@ func (k *conn) request(in *dissect.Input, at int, c *call, m *line) {
 	case "CAP":
 		c.quiet = lower(first) == "end"
 	case "NICK":
-		if k.nick == "" { // else the server's answer decides
+		if k.nick == "" && !k.missed { // else the server's answer decides
 			k.nick = clip.Line([]byte(first), 64)
 		}
 	case "USER":
@@ -309,8 +309,14 @@ func (row *Row) judge(command string, number int) {
 // alone emits a message of the server that answers nothing.
 func (k *conn) alone(in *dissect.Input, at, n int, m *line, number int) {
 	c := &call{row: &Row{Command: m.command}}
-	c.x.Request(in, at, at+n)
-	c.x.Reversed = true
+	why := ""
+	if _, answers := replies().about[m.command]; number > 0 || answers && k.missed { // its command was not captured
+		c.x.Response(in, at, at+n)
+		why = "no_request"
+	} else {
+		c.x.Request(in, at, at+n)
+		c.x.Reversed = true
+	}
 	row := c.row
 	row.Source = text(m.source)
 	row.Target = text(m.param(0))
@@ -331,7 +337,7 @@ func (k *conn) alone(in *dissect.Input, at, n int, m *line, number int) {
 		k.held = append(k.held, c)
 		return
 	}
-	k.emit(c, "")
+	k.emit(c, why)
 }
 
 // summarize writes the row in one line.

@@ -84,7 +84,6 @@ type conn struct {
 func newConn(c *dissect.Conn) dissect.Dissector {
 	k := &conn{}
 	k.Start(c, wait, fill)
-	k.Alone = true // a broadcast is answered in another conversation
 	return k
 }
 

@@ -66,7 +66,7 @@ func TestRows(t *testing.T) {
 		{Name: "the server needs time, and refuses", Chunks: chunks{client(claims), server(wack), server(conflict)}, Want: []string{
 			"REGISTRATION FILES<20> → ACT_ERR outcome=refused host=FILES status_code=6 netbios_transaction=4664 netbios_addresses=[10.1.2.3] netbios_ttl=60"}},
 		{Name: "the answer to a broadcast, from another host", Chunks: chunks{client(found)}, Want: []string{
-			"NAME QUERY FILES<20> → 10.1.2.3 host=FILES status_code=0 netbios_transaction=4660 netbios_addresses=[10.1.2.3] netbios_ttl=60"}},
+			"NAME QUERY FILES<20> → 10.1.2.3 error=no_request outcome=cut host=FILES status_code=0 netbios_transaction=4660 netbios_addresses=[10.1.2.3] netbios_ttl=60"}},
 		{Name: "nobody answers", Chunks: chunks{client(query)}, End: dissect.EndTimeout, Want: []string{
 			"NAME QUERY FILES<20> → no_response error=no_response outcome=no_answer host=FILES netbios_transaction=4660"}},
 	}...)

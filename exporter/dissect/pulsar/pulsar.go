@@ -117,10 +117,13 @@ func (k *conn) Size(dir dissect.Dir, b []byte) (int64, error) {
 }
 
 // Message implements framed.Handler.
-func (k *conn) Message(in *dissect.Input, at int, b []byte, _ bool) (*call, error) {
+func (k *conn) Message(in *dissect.Input, at int, b []byte, partial bool) (*call, error) {
 	n := headSize + int(min(int64(binary.BigEndian.Uint32(b[4:])), int64(len(b)-headSize)))
 	f, ok := readCommand(b[headSize:n])
-	if !ok {
+	switch {
+	case !ok && partial: // the request that it answers is not known
+		k.Conn.Incomplete(in.Dir)
+	case !ok:
 		if k.Conn.Unproved() {
 			return nil, fmt.Errorf("reading a command: type %d does not have the form of one", b[headSize+1])
 		}

@@ -108,8 +108,27 @@ func (k *conn) named(c *call, name []byte) {
 	c.row.User = table.NonEmpty(k.user)
 }
 
-// detect accepts two negotiations in a row, or one alone. Texts do not begin with 255.
-func detect(_ dissect.Dir, b []byte) dissect.Verdict {
+// offers are the negotiations that one side begins in practice: a server asks about the terminal and offers to echo, a client
+// offers its terminal and lets the server echo.
+func offers(dir dissect.Dir, b []byte) bool {
+	asks := b[1] == will || b[1] == wont
+	if b[2] != optEcho && b[2] != 3 && b[2] != 5 {
+		asks = !asks
+	}
+	return asks == (dir == dissect.ToClient)
+}
+
+// detect accepts two negotiations in a row that this side begins, or others with less certainty. Texts do not begin with 255.
+func detect(dir dissect.Dir, b []byte) dissect.Verdict {
+	v := negotiates(b)
+	if v == dissect.Yes && !offers(dir, b) {
+		return dissect.Likely
+	}
+	return v
+}
+
+// negotiates accepts two negotiations in a row, or one alone.
+func negotiates(b []byte) dissect.Verdict {
 	v := dissect.More
 	for range 2 {
 		switch n := len(b); {

@@ -74,7 +74,6 @@ type conn struct {
 	greets bool   // a line greets a user
 	echoes bool   // the server echoes
 	after  bool   // the client sent CR, and LF or NUL may follow
-	inside bool   // the login succeeded
 	user   string // sent by an option
 }
 
@@ -133,7 +132,6 @@ func (k *conn) Gap(in *dissect.Input, _ int64) bool {
 // Resync implements dissect.Dissector.
 func (k *conn) Resync(dissect.Dir, dissect.Loss) {
 	k.lose()
-	k.cur.gap = k.cur.gap && !k.c.Starting()
 }
 
 func (k *conn) lose() {

@@ -12,7 +12,7 @@ type chunks = []dissecttest.Chunk
 var client, server = dissecttest.Client, dissecttest.Server
 
 const (
-	offers  = "\xff\xfd\x18\xff\xfd\x27"
+	offered = "\xff\xfd\x18\xff\xfd\x27"
 	agrees  = "\xff\xfb\x18\xff\xfb\x27"
 	term    = "\xff\xfa\x18\x00xterm\xff\xf0"
 	echoes  = "\xff\xfb\x01\xff\xfb\x03"
@@ -48,7 +48,7 @@ func join(parts ...any) (list chunks) {
 	return list
 }
 
-var session = join(server(offers), client(agrees), client(term), server(echoes), server(prompt),
+var session = join(server(offered), client(agrees), client(term), server(echoes), server(prompt),
 	letters("alice"), server("\r\nPassword: "), silent("hunter-two"), server("\r\nLogin incorrect\r\nplant login: "),
 	letters("alice"), server("\r\nPassword: "), silent("hunter-2"), server(entered),
 	letters("unaem\x7f\x7fme"), server("\r\nLinux\r\n\x1b[0;32malice\x1b[0m@plant:~$ "),
@@ -67,11 +67,11 @@ func TestNoSecret(t *testing.T) {
 	}
 	silently := dissecttest.Sample{Name: "typed without echo", Chunks: join(server(echoes+"key> "), silent("hunter"), server("\r\nfine\r\n$ "))}
 	dissecttest.NoSecret(t, Protocol(), silently, "hunter")
-	lost := dissecttest.Sample{Name: "the prompt is lost", Chunks: join(server(offers+"login: "), client("bob\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 10}, client("hunter\r\n"), server("\r\nhi\r\n$ "))}
+	lost := dissecttest.Sample{Name: "the prompt is lost", Chunks: join(server(offered+"login: "), client("bob\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 10}, client("hunter\r\n"), server("\r\nhi\r\n$ "))}
 	dissecttest.NoSecret(t, Protocol(), lost, "hunter")
-	ahead := dissecttest.Sample{Name: "nothing is waited for", Chunks: join(server(offers), client("bob\r\nhunter\r\nls\r\n"), server("login: bob\r\nPassword: \r\nLogin incorrect\r\nlogin: "))}
+	ahead := dissecttest.Sample{Name: "nothing is waited for", Chunks: join(server(offered), client("bob\r\nhunter\r\nls\r\n"), server("login: bob\r\nPassword: \r\nLogin incorrect\r\nlogin: "))}
 	dissecttest.NoSecret(t, Protocol(), ahead, "hunter")
-	repeated := dissecttest.Sample{Name: "the server repeats it", Chunks: join(server(offers+"login: "), client("bob\r\n"), server("Password: "), client("hunter\r\n"), server("hunter\r\nbad\r\nlogin: "))}
+	repeated := dissecttest.Sample{Name: "the server repeats it", Chunks: join(server(offered+"login: "), client("bob\r\n"), server("Password: "), client("hunter\r\n"), server("hunter\r\nbad\r\nlogin: "))}
 	dissecttest.NoSecret(t, Protocol(), repeated, "hunter")
 }
 
@@ -88,23 +88,23 @@ func TestRows(t *testing.T) {
 			"passwd → New password:",
 			"(hidden) → Retype new password: telnet_hidden=true",
 			"(hidden) → done telnet_hidden=true"}},
-		{Name: "passwords that are known", Chunks: join(server(offers+"login: "), client("root\r\n"), server("Password: "), client("root\r\n"), server("\r\nlogin: ")), Want: []string{
+		{Name: "passwords that are known", Chunks: join(server(offered+"login: "), client("root\r\n"), server("Password: "), client("root\r\n"), server("\r\nlogin: ")), Want: []string{
 			"CONNECT → login: telnet_options=[server DO TERMINAL-TYPE server DO NEW-ENVIRON]",
 			"LOGIN root → login: outcome=client_error status_text=login: auth_kind=password telnet_user=root telnet_hidden=true"},
 			Anomalies: 1},
-		{Name: "a login without a password", Chunks: join(server(offers+"login: "), client("root\r\n"), server("\r\n# ")), Want: []string{
+		{Name: "a login without a password", Chunks: join(server(offered+"login: "), client("root\r\n"), server("\r\n# ")), Want: []string{
 			"CONNECT → login: telnet_options=[server DO TERMINAL-TYPE server DO NEW-ENVIRON]",
 			"LOGIN root → logged in auth_kind=none telnet_user=root"}},
 		{Name: "a password only, and a result that no text shows", Chunks: join(server(echoes+"User Access Verification\r\n\r\nPassword: "), client("s3cret\r\n"), server("\r\nPress a key")), Want: []string{
 			"CONNECT → User Access Verification telnet_options=[server WILL ECHO server WILL SUPPRESS-GO-AHEAD]",
 			"LOGIN → Press a key error=unread outcome=unread auth_kind=password telnet_hidden=true"}},
-		{Name: "no answer to a login", Chunks: join(server(offers+"login: "), client("a\r\n"), server("Password: "), client("b\r\n")), End: dissect.EndReset, Want: []string{
+		{Name: "no answer to a login", Chunks: join(server(offered+"login: "), client("a\r\n"), server("Password: "), client("b\r\n")), End: dissect.EndReset, Want: []string{
 			"CONNECT → login: telnet_options=[server DO TERMINAL-TYPE server DO NEW-ENVIRON]",
 			"LOGIN a → reset error=reset outcome=no_answer auth_kind=password telnet_user=a telnet_hidden=true"}},
 		{Name: "an echo that comes late", Chunks: join(server(echoes+"$ "), client("host"), server("ho"), client("name\r\x00"), server("stname\r\nplant\r\n$ ")), Want: []string{
 			"CONNECT → $ telnet_options=[server WILL ECHO server WILL SUPPRESS-GO-AHEAD]",
 			"hostname → plant"}},
-		{Name: "a user in an option", Chunks: join(server(offers), client("\xff\xfa\x27\x00\x00USER\x01eve\xff\xf0"), server("Password: "), client("x1y2z3\r\n"), server("\r\nWelcome\r\n")), Want: []string{
+		{Name: "a user in an option", Chunks: join(server(offered), client("\xff\xfa\x27\x00\x00USER\x01eve\xff\xf0"), server("Password: "), client("x1y2z3\r\n"), server("\r\nWelcome\r\n")), Want: []string{
 			"CONNECT → Password: telnet_user=eve telnet_options=[server DO TERMINAL-TYPE server DO NEW-ENVIRON]",
 			"LOGIN eve → logged in auth_kind=password telnet_user=eve telnet_hidden=true"}},
 	}...)
@@ -112,9 +112,10 @@ func TestRows(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	dissecttest.Detect(t, detect, dissecttest.Heads{
-		{"two options", dissect.ToClient, offers, dissect.Yes},
-		{"one option", dissect.ToClient, offers[:3], dissect.Likely},
-		{"one and a half", dissect.ToClient, offers[:5], dissect.More},
+		{"two options", dissect.ToClient, offered, dissect.Yes},
+		{"two options of the other side", dissect.ToServer, offered, dissect.Likely},
+		{"one option", dissect.ToClient, offered[:3], dissect.Likely},
+		{"one and a half", dissect.ToClient, offered[:5], dissect.More},
 		{"an option and a prompt", dissect.ToClient, "\xff\xfb\x01login: ", dissect.Likely},
 		{"an MP3 frame", dissect.ToClient, "\xff\xfb\x90\x64\x00\x00", dissect.No},
 		{"an option and other bytes", dissect.ToClient, "\xff\xfb\x01\x00\x01", dissect.No},

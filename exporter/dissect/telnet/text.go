@@ -93,13 +93,14 @@ func (k *conn) ask() *call {
 		c.asked, c.ended, c.answer = what, false, false
 		return c
 	}
+	doubt := c.doubt
 	k.emit("")
 	method := "LINE"
 	if what == user || what == password {
 		method = "LOGIN"
 	}
 	c = k.begin(method)
-	c.asked = what
+	c.asked, c.gap = what, doubt // what came before may belong to it
 	if what == password {
 		c.row.User = table.NonEmpty(k.user)
 		if m := ofUser.FindStringSubmatch(line); m != nil && !asksSecret.MatchString(m[1]+":") {
