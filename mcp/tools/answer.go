@@ -105,14 +105,6 @@ func (s *Env) maskRows(r *forensics.Result) {
 	}
 }
 
-// maskCell masks one value of a row.
-func (s *Env) maskCell(column string, v any) any {
-	if s.Policy == nil {
-		return v
-	}
-	return s.Policy.Value(column, v)
-}
-
 // times parses a time range as package ask does; 0 means no limit.
 func (s *Invocation) times(from, to string) (a, b int64, err error) {
 	if a, err = ask.ReadTime(s.Case, "from", from); err != nil {
