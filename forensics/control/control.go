@@ -231,5 +231,6 @@ func (o *Out) Sentence() string {
 	for _, c := range o.Controls {
 		of[c.Verdict]++
 	}
-	return plural.Sprintf("The traffic contradicts %d of %d {control|controls}, supports %d, and cannot tell about %d.", of["contradicted"], len(o.Controls), of["supported"], of["cannot_tell"])
+	return plural.Sprintf("Of %d {control|controls}, the traffic contradicts %d and is evidence for a part of %d; %d not examined, %d outside what traffic shows.",
+		len(o.Controls), of[Contradicted], of[Evidence], of[NotExamined], of[Outside])
 }
