@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
 	"github.com/pcapsule/pcapsule/forensics"
@@ -87,6 +88,7 @@ fails, the exit code is 8, and calls that violate it are listed with their packe
 	e.captureFlags(c)
 	deadlineFlag(c, forensics.LongTime)
 	c.Flags().IntVar(&limit, "limit", 5, "violations of a rule to print; JSON, JUnit and SARIF have up to 50")
+	command.Between(c.Flags(), "limit", &limit, 0, command.Most)
 	c.Flags().StringVar(&junit, "junit", "", "also write JUnit XML to this file; - for standard output")
 	c.Flags().StringVar(&sarif, "sarif", "", "also write SARIF 2.1.0 to this file; - for standard output")
 	return c

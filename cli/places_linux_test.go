@@ -42,6 +42,7 @@ func TestEveryCommandNoticesAFullOutput(t *testing.T) {
 		"redact": {"--policy", "../samples/policies/cards.yaml", "--test"}, "cut": {p.bundle, "dns", "-o", filepath.Join(filepath.Dir(out), "c.pcapsule")},
 		"merge": {"--help"}, "handover": {p.bundle, "--to", "Ann", "-o", filepath.Join(filepath.Dir(out), "handover")}, "receive": {"--help"}, "reveal": {"--help"},
 		"fetch": {"--help"}, "tail": {"--help"}, "protocols": {}, "store": {"--help"}, "lake": {"--help"}, "kubectl": {"--help"}, "objects": {p.bundle, "--format", "json"}, "findings": {p.bundle},
+		"collection": {"--help"}, "man": {}, "wireshark": {p.bundle, "dns", "--print", "-o", filepath.Join(filepath.Dir(out), "handoff")},
 	}
 	for _, c := range cli.Root().Commands() {
 		args, ok := rows[c.Name()]

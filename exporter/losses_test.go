@@ -83,8 +83,8 @@ func TestLostPackets(t *testing.T) {
 // that was captured (amqp, amqp1). A file of FTP whose first segment was lost comes when the waiting for it
 // is over, after the reply that ends its call. The others are not mended yet.
 var open = strings.Split("amqp column,amqp pair,amqp1 column,cassandra column,clickhouse column,clickhouse packets,clickhouse pair,"+
-	"dhcp packets,diameter column,diameter packets,ftp packets,imap pair,mysql column,nfs column,nfs packets,postgresql column,postgresql packets,"+
-	"postgresql pair,openvpn column,openvpn packets,rtp packets,sctp packets,sip packets,smb column,smb packets,smb pair,smtp pair,tls packets,tls pair,wireguard column,wireguard pair,ws column,ws packets", ",")
+	"dhcp packets,diameter column,diameter packets,fastcgi pair,ftp packets,imap pair,mysql column,nfs column,nfs packets,postgresql column,postgresql packets,"+
+	"postgresql pair,openvpn column,openvpn packets,rtp packets,sctp packets,sip packets,smb column,smb packets,smb pair,smtp pair,telnet pair,tls packets,tls pair,wireguard column,wireguard pair,ws column,ws packets", ",")
 
 // packetBlocks lists the places of the packets of a capture.
 func packetBlocks(data []byte) (list [][2]int) {

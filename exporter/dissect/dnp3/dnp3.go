@@ -39,7 +39,6 @@ func Protocol() *dissect.Protocol {
 		Versions:   "IEEE 1815-2012",
 		Depth:      "frames, functions with headers of objects, indications, results of controls",
 		Transports: []dissect.Transport{dissect.TCP},
-		Ports:      []uint16{20000},
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},

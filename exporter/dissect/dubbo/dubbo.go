@@ -55,7 +55,6 @@ func Protocol() *dissect.Protocol {
 		Versions:   "dubbo2 with Hessian 2",
 		Depth:      "heads, services, methods, statuses and exceptions; not arguments and results",
 		Transports: []dissect.Transport{dissect.TCP},
-		Ports:      []uint16{20880},
 		Detect:     detect,
 		New:        newConn,
 		Row:        &Row{},

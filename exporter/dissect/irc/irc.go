@@ -188,6 +188,9 @@ func (k *conn) emit(c *call, why string) {
 	k.carried(c)
 	row := c.row
 	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	if why == string(dissect.LossGap) && row.Outcome == "" { // the last reply, which decides, may be what is missing
+		row.StatusCode, row.StatusText = table.Opt[int32]{}, table.Opt[string]{}
+	}
 	row.Method = table.Some(row.Command)
 	row.Nick = table.NonEmpty(k.nick)
 	row.summarize(why)
