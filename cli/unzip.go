@@ -88,7 +88,7 @@ func (u *unzipped) unpack(ctx context.Context, archive string, number int) (list
 		return nil, nil, exit.With(fmt.Errorf("reading %s: %w", archive, err), exit.Damaged, "get the archive again; its end may be missing")
 	}
 	if len(z.File) > maxZipFiles {
-		return nil, nil, exit.With(fmt.Errorf("%s contains %d files, the limit is %d", archive, len(z.File), maxZipFiles), exit.Limit, "unpack it, and give the folder")
+		return nil, nil, exit.With(errors.New(plural.Sprintf("%s contains %d {file|files}, the limit is %d", archive, len(z.File), maxZipFiles)), exit.Limit, "unpack it, and give the folder")
 	}
 	room := size*zipRatio + 1<<20 // archives whose entries share their bytes have more
 	for _, entry := range z.File {

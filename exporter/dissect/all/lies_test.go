@@ -35,6 +35,9 @@ func TestLyingLengths(t *testing.T) {
 							r := play(with(k.chunks, i, at, lie))
 							where := fmt.Sprintf("%s, byte %d of segment %d is %#x", k.name, at, i, lie)
 							settled(t, where, r)
+							if file == "telnet.pcapng" { // a byte of an option may become text, which has no lengths
+								continue
+							}
 							if got := len(pairs(r)); got < want && len(r.Anomalies) == 0 && !unsure(r) {
 								t.Errorf("%s: %d calls of %d, and nothing says so", where, got, want)
 							}

@@ -80,7 +80,7 @@ func pairs(r *dissecttest.Result) (list []string) {
 // showsLoss reports whether a summary says that a part of the call was not captured: the end of a
 // statement, a statement, or the mechanism of an authentication.
 func showsLoss(summary string) bool {
-	return strings.Contains(summary, "… →") || strings.Contains(summary, "…; ") || strings.Contains(summary, " ?; ") || strings.Contains(summary, " ? →") || strings.Contains(summary, ", sasl →")
+	return strings.HasSuffix(summary, " ?") || strings.Contains(summary, "… →") || strings.Contains(summary, "…; ") || strings.Contains(summary, " ?; ") || strings.Contains(summary, " ? →") || strings.Contains(summary, ", sasl →")
 }
 
 // without loses chunk i, or the byte in its middle.

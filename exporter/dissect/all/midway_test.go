@@ -152,6 +152,7 @@ var needsBefore = map[string]int{
 	"mqtt-ws.pcapng":      18, // the handshake names the subprotocol
 	"openvpn.pcapng":      53, // the control channel is one call
 	"telnet.pcapng":       25, // only options show that it is Telnet
+	"irc.pcapng":          80, // few lines are of IRC alone
 	"stomp.pcapng":        94, // SUBSCRIBE says whether messages are acknowledged
 	"rabbitstream.pcapng": 95, // Tune and SaslHandshake alone show too little
 	"amqp.pcapng":         95, // confirm.select begins to count the messages

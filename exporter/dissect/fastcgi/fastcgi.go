@@ -70,6 +70,7 @@ type call struct {
 	x      dissect.Exchange
 	row    *Row
 	params []byte
+	next   int    // of params, the pair that hide has not passed
 	head   []byte // of the response, before its body
 	begun  bool   // its head is complete
 	gap    bool
@@ -159,7 +160,9 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 			c.read()
 		} else if len(c.params)+r.content <= maxParams {
 			c.params = append(c.params, content...)
+			c.hide(in, len(c.params)-r.content)
 		} else {
+			c.x.Hide(in, headSize, headSize+r.content)
 			k.Conn.Anomaly("limit", "a request has more than 64 KiB of parameters", 0)
 		}
 	case stdin, data:

@@ -43,6 +43,29 @@ func (c *call) read() {
 	httpfield.Fill(&row.Call, row.Headers)
 }
 
+// hide hides values of passwords and keys in a record of parameters, of which c.params has the content from start on.
+func (c *call) hide(in *dissect.Input, start int) {
+	for {
+		b := c.params[c.next:]
+		name, n := size(b)
+		value, m := size(b[n:])
+		if n == 0 || m == 0 || name > len(b)-n-m {
+			return
+		}
+		from := c.next + n + m + name
+		to := from + value
+		have := min(to, len(c.params))
+		if first := max(from, start); first < have && secret.Match(b[n+m:n+m+name]) {
+			c.row.AuthKind = table.Some("password")
+			c.x.Hide(in, headSize+first-start, headSize+have-start)
+		}
+		if to > have {
+			return
+		}
+		c.next = to
+	}
+}
+
 func (c *call) param(name, value string) {
 	row := c.row
 	if field, ok := strings.CutPrefix(name, "HTTP_"); ok {

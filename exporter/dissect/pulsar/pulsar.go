@@ -249,8 +249,11 @@ func (k *conn) emit(c *call, why string) {
 	if row.Messages.V > 1 {
 		s += " " + clip.Count(row.Messages.V, "message", "messages")
 	}
-	if row.Topic.OK {
+	switch {
+	case row.Topic.OK:
 		s += " " + row.Topic.V
+	case row.Producer.OK, row.Consumer.OK: // its beginning was not captured
+		s += " ?"
 	}
 	if row.Subscription.OK {
 		s += " (" + row.Subscription.V + ")"

@@ -203,6 +203,9 @@ func fill(c *call, why string) {
 	if row.User.OK {
 		s += " " + row.User.V
 	}
+	if c.X.HasRequest() && row.Sequence > 1 && !row.User.OK && !row.Obfuscated { // the beginning of the session was not captured
+		s += " ?"
+	}
 	for _, a := range row.Arguments[:min(len(row.Arguments), 4)] {
 		s += " " + a
 	}

@@ -75,6 +75,7 @@ type conn struct {
 	echoes bool   // the server echoes
 	after  bool   // the client sent CR, and LF or NUL may follow
 	user   string // sent by an option
+	lost   bool   // bytes before the next row are missing
 }
 
 func newConn(c *dissect.Conn) dissect.Dissector { return &conn{c: c} }
@@ -110,7 +111,8 @@ func run(b []byte) int {
 
 // begin begins a row.
 func (k *conn) begin(method string) *call {
-	k.cur = &call{row: &Row{}}
+	k.cur = &call{row: &Row{}, gap: k.lost, doubt: k.lost}
+	k.lost = false
 	k.cur.row.Method = table.Some(method)
 	return k.cur
 }

@@ -189,6 +189,7 @@ func (k *conn) emit(why string) {
 	c, row := k.cur, k.cur.row
 	k.cur = nil
 	if !c.x.HasRequest() && !c.x.HasResponse() { // only a loss
+		k.lost = c.gap
 		return
 	}
 	if c.gap {
@@ -197,7 +198,8 @@ func (k *conn) emit(why string) {
 	if row.Method.V == "LOGIN" {
 		k.result(c, &why)
 	}
-	row.Error, row.Complete = table.NonEmpty(why), why == ""
+	row.Error = table.NonEmpty(why)
+	row.Complete = why == "" && (row.Method.V != "CONNECT" || len(c.out) > 0) // a loss before the first text shows later
 	if len(c.line) > 0 && c.asked == nothing {
 		c.input = append(c.input, c.line...)
 	}

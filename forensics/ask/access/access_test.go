@@ -133,7 +133,7 @@ func TestNoCrashWithoutASign(t *testing.T) {
 	if rate != tl.Calls || sum > tl.Calls {
 		t.Errorf("%d calls by kind, %d over time, %d in all", sum, rate, tl.Calls)
 	}
-	for _, bad := range []service.TimelineIn{{}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
+	for _, bad := range []service.TimelineIn{{At: "noon"}, {Workload: "x", At: "noon"}, {Workload: "x", Before: "-1m"}} {
 		if _, err := service.AskTimeline(ctx, c, bad); err == nil {
 			t.Errorf("%+v is accepted", bad)
 		}
