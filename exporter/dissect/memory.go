@@ -181,8 +181,8 @@ func (l *ranked) remove(c *Conn) {
 	c.rank.at = 0
 }
 
-// patience is ns of silence after which a connection gives up its memory before others of its size.
-const patience = 10e9
+// Patience is ns of silence after which a connection is given up, or gives up its memory, before others like it.
+const Patience = 10e9
 
 // fattest is the connection that holds most, other than c; nil if there is none. Of several, it is the one that has
 // held so much for the longest time. If even that one has sent something lately, it is the newest: it is as likely to be
@@ -194,7 +194,7 @@ func (l *ranked) fattest(c *Conn) *Conn {
 		case v == nil:
 		case v == c:
 			return c.rank.place.Next()
-		case c.now.Time-v.now.Time < patience:
+		case c.now.Time-v.now.Time < Patience:
 			if v = l[at].Newest(); v == c {
 				v = c.rank.place.Prev()
 			}

@@ -26,7 +26,7 @@ func TestPortsNameNoProtocolThatIsRead(t *testing.T) {
 			}
 		}
 	}
-	if named < 30 {
+	if named < 35 {
 		t.Errorf("%d ports suggest a protocol", named)
 	}
 }

@@ -27,18 +27,34 @@ func size(b []byte) (v, n int) {
 	return 0, 0
 }
 
+// pair is the place of a parameter in the bytes of all: its value is from value to end, which may not have come yet.
+type pair struct {
+	name       []byte
+	value, end int
+}
+
+// pairAt reads the lengths and the name of the parameter at b[at:], if they are whole.
+func pairAt(b []byte, at int) (p pair, ok bool) {
+	name, n := size(b[at:])
+	value, m := size(b[at+n:])
+	from := at + n + m
+	if n == 0 || m == 0 || name > len(b)-from {
+		return p, false
+	}
+	return pair{b[from : from+name], from + name, from + name + value}, true
+}
+
 // read reads the parameters of a request.
 func (c *call) read() {
 	b, row := c.params, c.row
 	c.params = nil
-	for len(b) > 0 {
-		name, n := size(b)
-		value, m := size(b[n:])
-		if b = b[n+m:]; n == 0 || m == 0 || name > len(b) || value > len(b)-name {
+	for at := 0; at < len(b); {
+		p, ok := pairAt(b, at)
+		if !ok || p.end > len(b) {
 			return
 		}
-		c.param(string(b[:name]), clip.Text(b[name:name+value], 8*maxText))
-		b = b[name+value:]
+		c.param(string(p.name), clip.Text(b[p.value:p.end], 8*maxText))
+		at = p.end
 	}
 	httpfield.Fill(&row.Call, row.Headers)
 }
@@ -46,23 +62,18 @@ func (c *call) read() {
 // hide hides values of passwords and keys in a record of parameters, of which c.params has the content from start on.
 func (c *call) hide(in *dissect.Input, start int) {
 	for {
-		b := c.params[c.next:]
-		name, n := size(b)
-		value, m := size(b[n:])
-		if n == 0 || m == 0 || name > len(b)-n-m {
+		p, ok := pairAt(c.params, c.next)
+		if !ok {
 			return
 		}
-		from := c.next + n + m + name
-		to := from + value
-		have := min(to, len(c.params))
-		if first := max(from, start); first < have && secret.Match(b[n+m:n+m+name]) {
+		if from, to := max(p.value, start), min(p.end, len(c.params)); from < to && secret.Match(p.name) {
 			c.row.AuthKind = table.Some("password")
-			c.x.Hide(in, headSize+first-start, headSize+have-start)
+			c.x.Hide(in, headSize+from-start, headSize+to-start)
 		}
-		if to > have {
+		if p.end > len(c.params) {
 			return
 		}
-		c.next = to
+		c.next = p.end
 	}
 }
 

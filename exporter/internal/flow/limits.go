@@ -126,7 +126,7 @@ func (s *Shard) first() *Conn {
 		return s.other.head
 	case s.tcp.head == nil:
 		return flood.head
-	case s.now-s.tcp.head.touched < patience:
+	case s.now-s.tcp.head.touched < dissect.Patience:
 		return s.established.Newest()
 	}
 	return s.tcp.head

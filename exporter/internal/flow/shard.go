@@ -18,7 +18,6 @@ const (
 	closedLinger  = 60e9         // ns that they wait, as TIME-WAIT does
 	tcpIdle       = 3600e9       // ns of silence that end a TCP connection
 	datagramIdle  = 600e9        // ns of silence that end any other conversation
-	patience      = 10e9         // ns of silence after which a TCP connection is given up first
 	maxFlows      = 16           // flows of one connection
 	sightingSlack = int64(100e6) // ns within which a packet's copies are seen
 	unmarkedSlack = int64(100e3) // the same for those without IP identification and time stamp: no sender repeats itself that soon
