@@ -127,8 +127,8 @@ func Create(dir string, schema *table.Schema, o Options) (*Table, error) {
 // Append adds rows to the table; T is the schema's row type. It keeps no reference to rows or to
 // anything they point to.
 func Append[T any](t *Table, rows []T) error {
-	if have := reflect.TypeFor[T](); have != t.schema.Row {
-		return fmt.Errorf("appending to table %s: the rows have type %s instead of %s", t.schema.Name, have, t.schema.Row)
+	if err := t.takes(reflect.TypeFor[T]()); err != nil {
+		return err
 	}
 	for len(rows) > 0 {
 		n := min(len(rows), batchRows)
@@ -146,11 +146,19 @@ func Append[T any](t *Table, rows []T) error {
 	return nil
 }
 
+// takes is an error for rows of another type than the schema's.
+func (t *Table) takes(row reflect.Type) error {
+	if row != t.schema.Row {
+		return fmt.Errorf("appending to table %s: the rows have type %s instead of %s", t.schema.Name, row, t.schema.Row)
+	}
+	return nil
+}
+
 // AppendRows adds rows that are not next to each other, without copying them; T is the schema's row type. It keeps no
 // reference to anything they point to.
 func AppendRows[T any](t *Table, rows []*T) error {
-	if have := reflect.TypeFor[T](); have != t.schema.Row {
-		return fmt.Errorf("appending to table %s: the rows have type %s instead of %s", t.schema.Name, have, t.schema.Row)
+	if err := t.takes(reflect.TypeFor[T]()); err != nil {
+		return err
 	}
 	return t.AppendPointers(unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(rows))), len(rows)))
 }

@@ -111,26 +111,22 @@ func (t *Tables) create(folder string, s *table.Schema) (*columnar.Table, error)
 
 // Append appends rows to a table other than calls.
 func Append[T any](t *Tables, name string, rows []T) error {
-	for ; t != nil && len(rows) > 0; t = t.also {
-		c, err := t.plainTable(name)
-		if err != nil {
-			return err
-		}
-		if err := columnar.Append(c, rows); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.each(name, len(rows), func(c *columnar.Table) error { return columnar.Append(c, rows) })
 }
 
 // AppendRows appends rows that are not next to each other to a table other than calls.
 func AppendRows[T any](t *Tables, name string, rows []*T) error {
-	for ; t != nil && len(rows) > 0; t = t.also {
+	return t.each(name, len(rows), func(c *columnar.Table) error { return columnar.AppendRows(c, rows) })
+}
+
+// each gives n rows of a table other than calls to all tables that get them.
+func (t *Tables) each(name string, n int, add func(*columnar.Table) error) error {
+	for ; t != nil && n > 0; t = t.also {
 		c, err := t.plainTable(name)
 		if err != nil {
 			return err
 		}
-		if err := columnar.AppendRows(c, rows); err != nil {
+		if err := add(c); err != nil {
 			return err
 		}
 	}
