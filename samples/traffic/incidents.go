@@ -31,8 +31,10 @@ func Incidents() []Incident {
 		{"refused", refused, []string{"all 12 requests GET /cart to 10.0.0.2 failed", "10.0.0.3 refused connections to port 8080"}, nil},
 		{"silent", silent, []string{"all 10 requests GET /pay to 10.0.0.2 failed", "10.0.0.3 did not answer"}, nil},
 		{"said", said, []string{"8 of 15 requests POST /cart to 10.0.0.2 failed: ", "10.0.0.3 answered POST /stock with 500 Internal Server Error", "out of stock"}, []string{`{"`}},
-		{"names", names, []string{"9 look-ups of stock.example failed: SERVFAIL."}, nil},
+		{"names", names, []string{"9 look-ups of stock.example failed: SERVFAIL from 10.0.0.9."}, nil},
 		{"own", own, []string{"all 7 requests GET /home to 10.0.0.2 failed with ", "503 Service Unavailable", "over capacity"}, nil},
+		{"several", several, []string{"all 6 requests POST /charge to 10.0.0.3 failed", "Also failed: 80 look-ups of a.example and 19 other names (no response from 10.0.0.9); 12 requests GET /old to 10.0.0.2 (404 Not Found); 2 more kinds of failures."}, []string{"ping to"}},
+		{"resolver", deaf, []string{"70 look-ups of a.example and 19 other names failed: no response from 10.0.0.9. Also failed: 1 ping to 10.0.0.2 (no response)."}, []string{"likely"}},
 		{"slower", slower, []string{"40 requests GET /list to 10.0.0.2 took longer", "from 20 ms to 900 ms", "nothing failed"}, []string{"requests failed"}},
 		{"well", well, nil, nil},
 	}
@@ -152,6 +154,34 @@ func names(c *Capture) {
 		id := fmt.Sprintf("\x10%c", i+1)
 		c.Datagram(at(float64(i)), gateway, resolver+":53", id+question, id+"\x81\x82"+question[2:])
 	}
+}
+
+// deaf has a resolver that answers nothing, and a host that does not answer a ping while it looks up names.
+func deaf(c *Capture) {
+	c.Ping(at(1), orders, gateway, false)
+	for i := range 80 {
+		id := fmt.Sprintf("\x11%c", i+1)
+		c.Datagram(at(float64(i)*0.5), gateway, resolver+":53", id+"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01"+string(rune('a'+i%20))+"\x07example\x00\x00\x01\x00\x01")
+	}
+}
+
+// several has failures that have nothing to do with each other.
+func several(c *Capture) {
+	deaf(c)
+	for i := range 18 {
+		to, what, answer := gateway, "GET /old", "HTTP/1.1 404 Not Found"
+		switch {
+		case i < 6:
+			to, what, answer = orders, "POST /charge", "HTTP/1.1 500 Internal Server Error"
+		case i == 6:
+			what, answer = "GET /secret", "HTTP/1.1 403 Forbidden"
+		}
+		conn := fmt.Sprintf("user %d", i)
+		c.Exchange(at(50+float64(i)), at(0.01), conn, userA, to+":80", HTTP(what+" HTTP/1.1\r\nHost: shop", "", ""), HTTP(answer, "", ""))
+		c.Close(at(50.1+float64(i)), conn)
+	}
+	c.Exchange(at(69), at(0.01), "last", userA, gateway+":80", HTTP("GET /old HTTP/1.1\r\nHost: shop", "", ""), HTTP("HTTP/1.1 404 Not Found", "", ""))
+	c.Close(at(70), "last")
 }
 
 // own has a service that refuses users itself.

@@ -180,7 +180,7 @@ func (k *Builder) findNear(rowsIn func(*placed, *forensics.RowGroup) ([]int, err
 		}
 		some, err := k.stepsAt(bundle, g, found)
 		// ICMP has no calls: it neither causes calls nor is caused by them here.
-		list = append(list, slices.DeleteFunc(some, func(s Step) bool { return s.Protocol == "icmp" })...)
+		list = append(list, slices.DeleteFunc(some, func(s Step) bool { return s.ofKernel() })...)
 		if len(list) > 3*ask.MaxLoaded {
 			slices.SortFunc(list, inStepOrder)
 			list = list[:ask.MaxLoaded+1]

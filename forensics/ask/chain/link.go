@@ -138,7 +138,7 @@ func (k *Builder) fits(p, child *Step, factor float64) (fit, bool) {
 	if child.work != nil || at == nil || p.work != nil && at.Key != child.Src.Key || p.work == nil && pushing[p.Protocol] {
 		return f, false
 	}
-	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle && (p.work == nil || !k.messages.puts[child.Key()]) || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" {
+	if p == child || p.ConnID == child.ConnID && p.Bundle == child.Bundle && (p.work == nil || !k.messages.puts[child.Key()]) || p.Protocol == "tls" || p.Protocol == "quic" || p.Protocol == "dns" && child.Protocol != "dns" || p.ofKernel() || child.ofKernel() {
 		return f, false
 	}
 	if (child.Protocol == "tls" || child.Protocol == "quic") && !child.Broken() && !child.Sealed {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/relation"
@@ -99,6 +100,12 @@ const noRequest = "no_request"
 
 // Broken reports whether the call failed or has no complete response.
 func (s *Step) Broken() bool { return s.Failed || s.Error != "" && s.Error != noRequest }
+
+// ofKernel reports whether a kernel answers the call: no program makes it for a caller, or others for it.
+func (s *Step) ofKernel() bool { return s.Protocol == "icmp" }
+
+// callsNobody reports whether no call is made to answer this one.
+func (s *Step) callsNobody() bool { return s.ofKernel() || table.TraitsOf(s.Protocol).Lookup }
 
 // Unanswered reports whether the call has no complete response.
 func (s *Step) Unanswered() bool { return s.Error != "" && s.Error != noRequest && !s.sure }

@@ -60,7 +60,7 @@ func (k *Builder) Below(list []*Step, levels, most int, keep func(*Step) bool) (
 		var spans []span
 		for _, s := range list {
 			at, from, to := s.open()
-			if at == nil || s.Sealed || s.Protocol == "dns" || k.messages.puts[s.Key()] {
+			if at == nil || s.Sealed || s.callsNobody() || k.messages.puts[s.Key()] {
 				continue
 			}
 			spans = append(spans, span{at, from - ClockUnsure, to + ClockUnsure})

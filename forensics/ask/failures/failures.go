@@ -52,6 +52,9 @@ type Answer struct {
 	ICMP        []ask.Undelivered `json:"icmp_errors" jsonschema:"packets that could not be delivered, as ICMP errors report, by their sender and destination; they are no calls and not in failed_calls"`
 	Listed      []ask.Call        `json:"listed,omitempty" jsonschema:"with list_calls: the failed calls by time"`
 	Next        string            `json:"next_cursor,omitempty" jsonschema:"cursor of the next page; repeat the same input"`
+
+	lookups lookups
+	more    bool // groups that are not listed
 }
 
 // ClassCount is the number of failed calls of one class.
@@ -315,7 +318,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	if err != nil {
 		return err
 	}
-	f.Truncated = f.Truncated || more
+	f.Truncated, f.more = f.Truncated || more, more
 	var some []ask.Key
 	var protocols []string
 	for i := range list {
@@ -462,17 +465,30 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group, te
 	return nil
 }
 
+// origin says where most of the calls that were followed failed first.
+func (a *Answer) origin() string {
+	if len(a.Causes) == 0 {
+		return ""
+	}
+	o, followed := &a.Causes[0], ""
+	if _, n := a.began(a.Groups); int64(n) < a.Total {
+		followed = plural.Sprintf("of %d that {was|were} followed, ", n)
+	}
+	return fmt.Sprintf("; %s%d began at %s %s (%s)", followed, o.Chains, o.Dst, o.Endpoint, cmp.Or(o.Status, o.What))
+}
+
 // Sentence is the answer in one sentence.
 func (a *Answer) Sentence() string {
 	s := plural.Sprintf("%d of %d {call|calls} failed", a.Total, a.Calls)
-	if len(a.Groups) > 0 {
+	switch names := a.harmfulNames(); {
+	case len(names) > 0 && (len(a.Groups) == 0 || names[0].Calls > a.Groups[0].Calls):
+		n := &names[0]
+		s += plural.Sprintf("; most often look-ups of %s by %s: %s, %d {time|times}", n.Name, n.Client, dnsWords(n.Status), n.Calls)
+	case len(a.Groups) > 0:
 		g := &a.Groups[0]
 		s += plural.Sprintf("; most often %s %s by %s: %s, %d {time|times}", g.Dst, g.Endpoint, g.Src, g.Status, g.Calls)
 	}
-	if len(a.Causes) > 0 {
-		o := &a.Causes[0]
-		s += fmt.Sprintf("; most began at %s %s (%s)", o.Dst, o.Endpoint, cmp.Or(o.Status, o.What))
-	}
+	s += a.origin()
 	connections := int64(0)
 	for _, c := range a.Connections {
 		connections += c.Connections

@@ -68,10 +68,14 @@ func (f *Answer) happened(ctx context.Context, c *forensics.Case, all *ask.Windo
 	switch {
 	case err != nil:
 		return err
-	case len(list) > 0:
+	case len(list) > 0 && !f.namesFirst(&list[0]):
 		h, err = f.requests(ctx, c, all, list, users)
+		if h != nil {
+			h.What += f.besides(&list[0])
+		}
 	case f.harmfulNames() != nil:
-		h = f.lookups()
+		h = f.unresolved()
+		h.What += f.besides(nil)
 	case len(f.Connections) > 0 && f.Connections[0].What != "reset":
 		h = f.attempts()
 	case f.Total == 0 && f.Calls <= maxSlower:
@@ -106,7 +110,7 @@ func (f *Answer) main(ctx context.Context, c *forensics.Case, all *ask.Window) (
 		sums := map[string]float64{}
 		best := ""
 		for _, g := range f.Groups {
-			if g.Class == "tls" && len(f.Groups) > 1 || isServer[g.Src] == pick.users || isFault(&g) != pick.fault || probes.MatchString(g.Endpoint) != pick.probe {
+			if g.Class == "tls" && len(f.Groups) > 1 || isServer[g.Src] == pick.users || isFault(&g) != pick.fault || isProbe(&g) != pick.probe {
 				continue
 			}
 			key := f.originKey(&g)
@@ -125,17 +129,34 @@ func (f *Answer) main(ctx context.Context, c *forensics.Case, all *ask.Window) (
 // probes matches the endpoints that machines ask whether a service is well.
 var probes = regexp.MustCompile(`(?i)^(GET|HEAD) .*/(healthz?|health_?check|livez?|liveness|readyz?|readiness|ping|status|metrics)$`)
 
+// isProbe reports whether a group only asks whether a server or host is there.
+func isProbe(g *FailureGroup) bool { return g.Protocol == "icmp" || probes.MatchString(g.Endpoint) }
+
+// namesFirst reports whether names that could not be looked up, although they may exist, come before a group: it is a mistake
+// of its client or a probe.
+func (f *Answer) namesFirst(g *FailureGroup) bool {
+	if isFault(g) && !isProbe(g) {
+		return false
+	}
+	return slices.ContainsFunc(f.harmfulNames(), func(n NameFailure) bool { return !strings.Contains(n.Status, "NXDOMAIN") })
+}
+
 // isFault reports whether a group is not a mistake of its client.
 func isFault(g *FailureGroup) bool {
 	return g.Class != "4xx" && g.Class != "client_error" || strings.HasPrefix(g.Status, "408") || strings.HasPrefix(g.Status, "429")
 }
 
-// originOf is the origin of most calls of a group, or nil if they failed themselves.
+// originOf is the origin of most calls of a group, or nil if they failed themselves. On a host with one address for all its
+// programs, a call may seem to be below another of the same group.
 func (f *Answer) originOf(g *FailureGroup) *chain.Origin {
 	if len(g.Causes) == 0 || g.Own > g.Causes[0].Calls {
 		return nil
 	}
-	return &f.Causes[g.Causes[0].Cause-1]
+	o := &f.Causes[g.Causes[0].Cause-1]
+	if o.Dst == g.Dst && o.Protocol == g.Protocol && o.Status == g.Status {
+		return nil
+	}
+	return o
 }
 
 // explained is the share of the followed calls of a group that have its origin.
@@ -169,12 +190,72 @@ func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
 	return shares, followed
 }
 
-// originKey is the same for groups whose failures began in the same way at the same server.
-func (f *Answer) originKey(g *FailureGroup) string {
+// place is where the failures of a group began.
+func (f *Answer) place(g *FailureGroup) (p struct{ server, protocol string }) {
+	p.server, p.protocol = g.Dst, g.Protocol
 	if o := f.originOf(g); o != nil {
-		return o.Dst + separator + o.Protocol
+		p.server, p.protocol = o.Dst, o.Protocol
 	}
-	return separator + g.Dst + separator + g.Protocol + separator + g.Status
+	return p
+}
+
+// originKey is the same for groups whose failures began in the same way at the same place.
+func (f *Answer) originKey(g *FailureGroup) string {
+	key := f.place(g).server + separator + f.place(g).protocol
+	if f.originOf(g) == nil {
+		key += separator + g.Status
+	}
+	return key
+}
+
+// sameIncident reports whether the failures of two groups began at the same place, and in the same way if both failed
+// themselves.
+func (f *Answer) sameIncident(a, b *FailureGroup) bool {
+	return f.place(a) == f.place(b) && (a.Status == b.Status || f.originOf(a) != nil || f.originOf(b) != nil)
+}
+
+// maxBesides is how many other kinds of failures a sentence names.
+const maxBesides = 2
+
+// besides says what failed besides the incident of a group, or, if that is nil, besides look-ups: the most frequent group of
+// each other incident, and look-ups. It is empty if there is nothing.
+func (f *Answer) besides(told *FailureGroup) string {
+	type kind struct {
+		of    *FailureGroup
+		words string
+		calls int64
+	}
+	kinds := []kind{{of: told}}
+	for i := range f.Groups {
+		g := &f.Groups[i]
+		if slices.ContainsFunc(kinds, func(k kind) bool { return k.of != nil && f.sameIncident(k.of, g) }) {
+			continue
+		}
+		what := requestWords(g, []string{g.Endpoint}, []string{g.Dst})
+		kinds = append(kinds, kind{g, plural.Count(g.Calls, what[0], what[1]) + " (" + cmp.Or(ask.Outcome(g.Status), g.Class) + ")", g.Calls})
+	}
+	kinds = kinds[1:]
+	if names := f.harmfulNames(); len(names) > 0 && told != nil && f.place(told).protocol != "dns" {
+		what, how := f.lookupWords(names[0].Name)
+		kinds = append(kinds, kind{nil, what + " (" + how + ")", f.lookups.Sum})
+	}
+	if len(kinds) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(kinds, func(a, b kind) int { return cmp.Compare(b.calls, a.calls) })
+	text := ""
+	for i, k := range kinds[:min(len(kinds), maxBesides)] {
+		if i > 0 {
+			text += "; "
+		}
+		text += k.words
+	}
+	if n := len(kinds) - maxBesides; f.more {
+		text += "; and more"
+	} else if n > 0 {
+		text += plural.Sprintf("; %d more {kind of failure|kinds of failures}", n)
+	}
+	return " Also failed: " + text + "."
 }
 
 // requests describes requests that failed.
@@ -294,6 +375,9 @@ func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
 	}
 	if len(endpoints) > 3 {
 		return [2]string{"request" + to, "requests" + to}
+	}
+	if g.Protocol == "icmp" && len(endpoints) == 1 && g.Endpoint == "echo_request" {
+		return [2]string{"ping" + to, "pings" + to}
 	}
 	text := " " + strings.Join(endpoints, ", ") + to
 	return [2]string{"request" + text, "requests" + text}
@@ -440,26 +524,30 @@ func (f *Answer) harmfulNames() (list []NameFailure) {
 	return list
 }
 
-// lookups describes names that did not resolve.
-func (f *Answer) lookups() *Happened {
+// unresolved describes names that did not resolve.
+func (f *Answer) unresolved() *Happened {
 	list := f.harmfulNames()
-	h := &Happened{Origin: "DNS", CallIDs: list[0].CallIDs}
-	statuses := []string{}
+	all := &f.lookups
+	h := &Happened{Origin: "DNS", CallIDs: list[0].CallIDs, Failed: all.Sum, Of: all.Sum, From: when.Stamp(all.Begin), To: when.Stamp(all.Finish), from: all.Begin, to: all.Finish}
 	for _, n := range list {
-		h.Failed += n.Calls
-		if from := nanos(n.First); h.from == 0 || from < h.from {
-			h.from = from
-		}
-		h.to = max(h.to, nanos(n.Last))
-		h.Clients, statuses = ask.AddName(h.Clients, n.Client), add(statuses, cmp.Or(dnsWords(n.Status), "no answer"))
+		h.Clients = ask.AddName(h.Clients, n.Client)
 	}
-	h.From, h.To, h.Of = when.Stamp(h.from), when.Stamp(h.to), h.Failed
-	what := plural.Count(h.Failed, "look-up", "look-ups") + " of " + list[0].Name
-	if n := len(list) - 1; n > 0 {
+	what, how := f.lookupWords(list[0].Name)
+	h.What = h.span() + what + " failed: " + how + "."
+	return h
+}
+
+// lookupWords are how many look-ups failed, of one name and others, and how.
+func (f *Answer) lookupWords(name string) (what, how string) {
+	what = plural.Count(f.lookups.Sum, "look-up", "look-ups") + " of " + name
+	if n := f.lookups.Hosts - 1; n > 0 {
 		what += plural.Sprintf(" and %d other {name|names}", n)
 	}
-	h.What = h.span() + what + " failed: " + words(statuses) + "."
-	return h
+	var statuses []string
+	for _, s := range f.lookups.Codes {
+		statuses = add(statuses, cmp.Or(dnsWords(s), "no answer"))
+	}
+	return what, words(statuses) + " from " + words(f.lookups.Asked)
 }
 
 // attempts describes connections that nobody accepted.

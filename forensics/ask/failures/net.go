@@ -16,11 +16,22 @@ type NameFailure struct {
 	Status  string   `json:"status" jsonschema:"NXDOMAIN, SERVFAIL and so on, or why there is no response"`
 	Client  string   `json:"client" jsonschema:"client; the first by name if there are several"`
 	Clients int64    `json:"clients"`
+	Servers []string `json:"servers" jsonschema:"who was asked, up to three"`
 	Calls   int64    `json:"calls"`
 	First   string   `json:"first"`
 	Last    string   `json:"last"`
 	Search  bool     `json:"search_list,omitempty" jsonschema:"harmless: a resolver tried its search list and found the name without this domain or with another"`
 	CallIDs []string `json:"call_ids"`
+}
+
+// lookups are all harmful look-ups that failed, listed or not.
+type lookups struct {
+	Sum    int64    `json:"all_calls"`
+	Hosts  int64    `json:"all_names"`
+	Codes  []string `json:"all_statuses"`
+	Asked  []string `json:"all_servers"`
+	Begin  int64    `json:"all_from"` // ns, the first
+	Finish int64    `json:"all_to"`
 }
 
 // names sets the DNS failures, harmful ones first. unknown is whether any of the names does not exist.
@@ -30,14 +41,22 @@ func (f *Answer) names(ctx context.Context, w *ask.Window, rows *ask.CallTable, 
 		searches = `g AS (SELECT DISTINCT lower(host) AS name FROM calls_raw WHERE protocol = 'dns' AND NOT failed AND error IS NULL AND len(dns_answers) > 0 AND contains(host, '.')),
 		s AS (` + terms.Searched("f", "g", "") + ")"
 	}
-	var err error
-	var more bool
-	f.DNS, more, err = ask.Rows[NameFailure](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, status, min(client) AS client, count(DISTINCT (src_ip, client)) AS clients, count(*) AS calls,
+	type row struct {
+		NameFailure
+		lookups
+	}
+	list, more, err := ask.Rows[row](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, status, min(client) AS client, count(DISTINCT (src_ip, client)) AS clients, count(*) AS calls, list_sort(list(DISTINCT dst)) AS asked,
 			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE protocol = 'dns' GROUP BY 1, 2),
-		%s
-		SELECT f.name, status, client, clients, calls, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, s.name IS NOT NULL AS search_list, call_ids
-		FROM f LEFT JOIN s ON s.name = f.name AND contains(f.status, 'NXDOMAIN') ORDER BY search_list, calls DESC, f.name, status LIMIT %d`, rows.From, searches, w.Limit+1), rows.Args...)
+		%s,
+		n AS (SELECT f.*, s.name IS NOT NULL AS search_list FROM f LEFT JOIN s ON s.name = f.name AND contains(f.status, 'NXDOMAIN')),
+		h AS (SELECT coalesce(sum(calls), 0)::BIGINT AS all_calls, count(DISTINCT name) AS all_names, list_sort(list(DISTINCT status)) AS all_statuses, list_sort(list_distinct(flatten(list(asked)))) AS all_servers,
+			min(a) AS all_from, max(b) AS all_to FROM n WHERE NOT search_list)
+		SELECT n.* EXCLUDE (a, b, asked), asked[1:3] AS servers, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, h.*
+		FROM (SELECT * FROM n ORDER BY search_list, calls DESC, name, status LIMIT %d) n, h ORDER BY search_list, calls DESC, name, status`, rows.From, searches, w.Limit+1), rows.Args...)
 	f.Truncated = f.Truncated || more
+	for _, r := range list {
+		f.DNS, f.lookups = append(f.DNS, r.NameFailure), r.lookups
+	}
 	searched := int64(0)
 	for _, n := range f.DNS {
 		if n.Search {
