@@ -89,10 +89,6 @@ func (p *page) folded(s string, first, rest int) string {
 func (p *page) answer(top object) {
 	p.day = oneDay(top)
 	top = p.first(top)
-	if happened, ok := top.get("happened").(object); ok {
-		p.wrap(p.value("what", happened.get("what")), 0, 2)
-		p.space()
-	}
 	if nothing := p.verdict(top); nothing {
 		top, _ = withoutNothing(top).(object)
 	}

@@ -77,7 +77,7 @@ func Without(matched string, c Coverage) string {
 }
 
 // maxSentence is the longest Frame.Answer, in characters.
-const maxSentence = 400
+const maxSentence = 800
 
 // Note adds a note, formatted by plural.Sprintf.
 func (f *Frame) Note(format string, args ...any) {

@@ -79,6 +79,13 @@ func (c *Capture) Acknowledge(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], false, layers.TCP{ACK: true}, "")
 }
 
+// Resend adds what the client sent last on the connection of this name once more.
+func (c *Capture) Resend(at time.Duration, name, last string) {
+	n := c.conns[name]
+	n.sent -= uint32(len(last))
+	c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, last)
+}
+
 // Reset ends the connection of this name by a reset of the client.
 func (c *Capture) Reset(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], true, layers.TCP{RST: true, ACK: true}, "")
@@ -125,6 +132,13 @@ func (c *Capture) Translated(at time.Duration, client, dialled, server, payload,
 	c.udp(at+step, n.client, behind, payload)
 	c.udp(at+2*step, behind, n.client, answer)
 	c.udp(at+3*step, n.server, n.client, answer)
+}
+
+// Again adds a UDP datagram to a server that does not answer, and the same datagram once more.
+func (c *Capture) Again(at, after time.Duration, client, server, payload string) {
+	n := c.connect(fmt.Sprintf("again %d", len(c.conns)), client, server)
+	c.udp(at, n.client, n.server, payload)
+	c.udp(at+after, n.client, n.server, payload)
 }
 
 // Reply adds one UDP datagram of a server, as in a capture that lacks the request.

@@ -162,8 +162,8 @@ func (ch *Change) volumeWords() string {
 	return fmt.Sprintf("%s per minute, before %s (%s)", plural.Digits(ch.PerMinute[1], 4), plural.Digits(ch.PerMinute[0], 4), ch.Volume.ratioWords())
 }
 
-// ratioWords writes a ratio with its interval: "+12 %, 95 % interval +5 to +20 %", or "35 times, 95 %
-// interval 30 to 38".
+// ratioWords writes a ratio with its interval: "+12 %, 95 % interval +5 to +20 %", or "35×, 95 %
+// interval 30× to 38×".
 func (e *Effect) ratioWords() string {
 	low, high := e.span.Low, e.span.High
 	times := math.Max(e.raw, high) >= largeRatio || e.raw <= 1/largeRatio
@@ -175,7 +175,7 @@ func (e *Effect) ratioWords() string {
 	}
 	unit := " %"
 	if times {
-		unit = " times"
+		unit = "×"
 	}
 	switch {
 	case math.IsInf(high, 0) && low <= 0:

@@ -3,7 +3,6 @@
 package failures
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -465,30 +464,19 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group, te
 	return nil
 }
 
-// origin says where most of the calls that were followed failed first.
-func (a *Answer) origin() string {
-	if len(a.Causes) == 0 {
-		return ""
-	}
-	o, followed := &a.Causes[0], ""
-	if _, n := a.began(a.Groups); int64(n) < a.Total {
-		followed = plural.Sprintf("of %d that {was|were} followed, ", n)
-	}
-	return fmt.Sprintf("; %s%d began at %s %s (%s)", followed, o.Chains, o.Dst, o.Endpoint, cmp.Or(o.Status, o.What))
-}
-
-// Sentence is the answer in one sentence.
+// Sentence is the answer in a few sentences: what happened to users, then the numbers.
 func (a *Answer) Sentence() string {
 	s := plural.Sprintf("%d of %d {call|calls} failed", a.Total, a.Calls)
-	switch names := a.harmfulNames(); {
-	case len(names) > 0 && (len(a.Groups) == 0 || names[0].Calls > a.Groups[0].Calls):
-		n := &names[0]
-		s += plural.Sprintf("; most often look-ups of %s by %s: %s, %d {time|times}", n.Name, n.Client, dnsWords(n.Status), n.Calls)
+	switch {
+	case a.Happened != nil:
+		s = a.Happened.What + " In all, " + s
+		if a.Happened.Users {
+			s += ", hops included"
+		}
 	case len(a.Groups) > 0:
 		g := &a.Groups[0]
 		s += plural.Sprintf("; most often %s %s by %s: %s, %d {time|times}", g.Dst, g.Endpoint, g.Src, g.Status, g.Calls)
 	}
-	s += a.origin()
 	connections := int64(0)
 	for _, c := range a.Connections {
 		connections += c.Connections

@@ -58,7 +58,10 @@ func Sentence(ctx context.Context, c *forensics.Case, scope ask.Scope) (string, 
 	return f.Happened.What, nil
 }
 
-const separator = "\x1f" // of names in an argument of SQL
+const (
+	separator   = "\x1f" // of names in an argument of SQL
+	maxReplicas = 100    // of a server whose failures are distinguished
+)
 
 // happened sets what happened. all is the window with calls that did not fail.
 func (f *Answer) happened(ctx context.Context, c *forensics.Case, all *ask.Window) error {
@@ -190,8 +193,8 @@ func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
 	return shares, followed
 }
 
-// place is where the failures of a group began.
-func (f *Answer) place(g *FailureGroup) (p struct{ server, protocol string }) {
+// beganAt is where the failures of a group began.
+func (f *Answer) beganAt(g *FailureGroup) (p struct{ server, protocol string }) {
 	p.server, p.protocol = g.Dst, g.Protocol
 	if o := f.originOf(g); o != nil {
 		p.server, p.protocol = o.Dst, o.Protocol
@@ -201,7 +204,7 @@ func (f *Answer) place(g *FailureGroup) (p struct{ server, protocol string }) {
 
 // originKey is the same for groups whose failures began in the same way at the same place.
 func (f *Answer) originKey(g *FailureGroup) string {
-	key := f.place(g).server + separator + f.place(g).protocol
+	key := f.beganAt(g).server + separator + f.beganAt(g).protocol
 	if f.originOf(g) == nil {
 		key += separator + g.Status
 	}
@@ -211,7 +214,7 @@ func (f *Answer) originKey(g *FailureGroup) string {
 // sameIncident reports whether the failures of two groups began at the same place, and in the same way if both failed
 // themselves.
 func (f *Answer) sameIncident(a, b *FailureGroup) bool {
-	return f.place(a) == f.place(b) && (a.Status == b.Status || f.originOf(a) != nil || f.originOf(b) != nil)
+	return f.beganAt(a) == f.beganAt(b) && (a.Status == b.Status || f.originOf(a) != nil || f.originOf(b) != nil)
 }
 
 // maxBesides is how many other kinds of failures a sentence names.
@@ -235,7 +238,7 @@ func (f *Answer) besides(told *FailureGroup) string {
 		kinds = append(kinds, kind{g, plural.Count(g.Calls, what[0], what[1]) + " (" + cmp.Or(ask.Outcome(g.Status), g.Class) + ")", g.Calls})
 	}
 	kinds = kinds[1:]
-	if names := f.harmfulNames(); len(names) > 0 && told != nil && f.place(told).protocol != "dns" {
+	if names := f.harmfulNames(); len(names) > 0 && told != nil && f.beganAt(told).protocol != "dns" {
 		what, how := f.lookupWords(names[0].Name)
 		kinds = append(kinds, kind{nil, what + " (" + how + ")", f.lookups.Sum})
 	}
@@ -277,38 +280,132 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 	if h.Of, err = h.count(ctx, c, all, services, endpoints); err != nil {
 		return nil, err
 	}
-	what := requestWords(&list[0], endpoints, services)
-	g := &list[0]
-	o := f.originOf(g)
-	text := h.span() + h.share(what) + " failed"
-	if o == nil {
+	text := h.span() + h.share(requestWords(&list[0], endpoints, services)) + " failed"
+	if f.originOf(&list[0]) == nil {
+		g := &list[0]
 		h.Origin = g.Dst
-		h.What = text + ownWords(g) + "."
-		return h, nil
+		where, err := h.replicas(ctx, c, all, g.Dst, g.Protocol, g.Endpoint)
+		h.What = text + ownWords(g) + "." + where
+		return h, err
 	}
+	err = f.origin(ctx, c, all, h, list)
+	h.What = text + h.What
+	return h, err
+}
+
+// origin sets the origin of groups and the end of the sentence.
+func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window, h *Happened, list []FailureGroup) error {
 	shares, followed := f.began(list)
-	o = &f.Causes[shares[0].Cause-1]
+	o := &f.Causes[shares[0].Cause-1]
 	h.Origin = o.Dst
 	for _, id := range o.CallIDs[:min(2, len(o.CallIDs))] {
 		h.CallIDs = add(h.CallIDs, id)
 	}
-	cause, usedUp := causeWords(o)
-	because := map[string]string{"exact": ": ", "likely": ", likely because ", "guess": ", possibly because "}[o.Sure]
-	if shares[0].Calls < followed {
-		because += fmt.Sprintf("in %d of the %d that were followed to their origin, ", shares[0].Calls, followed)
-		if len(shares) > 1 {
-			other, _ := causeWords(&f.Causes[shares[1].Cause-1])
-			cause += fmt.Sprintf("; in %d, %s", shares[1].Calls, other)
-		}
+	cause, usedUp, err := f.because(ctx, c, o)
+	if err != nil {
+		return err
 	}
-	h.What = text + because + cause + "."
+	switch {
+	case shares[0].Calls == followed && o.Sure == "exact":
+		h.What = ": " + cause + "."
+	case shares[0].Calls == followed:
+		h.What = ", " + cause + "."
+	default:
+		h.What = fmt.Sprintf(". %d were followed to their origin: in %d, %s", followed, shares[0].Calls, cause)
+		if len(shares) > 1 {
+			other, _, err := f.because(ctx, c, &f.Causes[shares[1].Cause-1])
+			if err != nil {
+				return err
+			}
+			h.What += fmt.Sprintf("; in %d, %s", shares[1].Calls, other)
+		}
+		h.What += "."
+	}
+	where, err := h.replicas(ctx, c, all, o.Dst, o.Protocol, o.Endpoint)
+	if err != nil {
+		return err
+	}
+	h.What += where
 	if usedUp && len(o.CallIDs) > 0 {
 		if h.Holders, err = holders(ctx, c, o.CallIDs); err != nil {
-			return nil, err
+			return err
 		}
 		h.What += h.holdersWords(o)
 	}
-	return h, nil
+	return nil
+}
+
+// because says what happened at an origin and how certain that is, and whether something was used up there.
+func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin) (text string, usedUp bool, err error) {
+	p := f.place(o)
+	if o.Protocol == "tls" || o.Protocol == "quic" {
+		text, err = handshakeWords(ctx, c, o, p.server)
+	} else {
+		text, usedUp = causeWords(o, p)
+	}
+	return map[string]string{"likely": "likely because ", "guess": "possibly because "}[o.Sure] + text, usedUp, err
+}
+
+// place is what the groups of failed calls show about an origin.
+type place struct {
+	server string
+	lost   bool // no request arrived
+}
+
+// place finds the groups of the calls of an origin. A server outside has the name that its client used.
+func (f *Answer) place(o *chain.Origin) place {
+	p := place{server: o.Dst}
+	n, lost := 0, 0
+	for i := range f.Groups {
+		g := &f.Groups[i]
+		same := slices.ContainsFunc(g.CallIDs, func(id string) bool { return slices.Contains(o.CallIDs, id) })
+		if g.Protocol != o.Protocol || g.Endpoint != o.Endpoint || g.Status != o.Status || g.Dst != o.Dst && !same {
+			continue
+		}
+		if n++; g.Delivery == terms.FateNotDelivered {
+			lost++
+		}
+		if same {
+			p.server = g.Dst
+		}
+	}
+	p.lost = n > 0 && lost == n
+	return p
+}
+
+// replicas says which of the pods or addresses of a server failed calls to an endpoint, if others answered them in that time.
+func (h *Happened) replicas(ctx context.Context, c *forensics.Case, all *ask.Window, server, protocol, endpoint string) (string, error) {
+	rows, more, err := ask.Rows[struct {
+		Replica string `json:"replica"`
+		Pod     bool   `json:"pod"`
+		Calls   int64  `json:"calls"`
+		Failed  int64  `json:"failed"`
+	}](ctx, c, maxReplicas, "SELECT coalesce(dst_pod, dst_ip) AS replica, bool_or(dst_pod IS NOT NULL) AS pod, count(*) AS calls, count(*) FILTER (failed) AS failed FROM calls WHERE "+all.Where+" AND ts_ns >= ? AND "+terms.Who("dst_")+" = ? AND protocol = ? AND endpoint = ? GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT "+fmt.Sprint(maxReplicas+1), all.Values(h.from, server, protocol, endpoint)...)
+	if err != nil || more {
+		return "", err
+	}
+	var bad []string
+	var failed, of, good int64
+	for _, r := range rows {
+		if r.Failed > 0 {
+			bad, failed, of = append(bad, r.Replica), failed+r.Failed, of+r.Calls
+		} else {
+			good += r.Calls
+		}
+	}
+	others := len(rows) - len(bad)
+	if len(bad) == 0 || others == 0 {
+		return "", nil
+	}
+	one, many := "address", "addresses"
+	if rows[0].Pod {
+		one, many = "replica", "replicas"
+	}
+	which := "the other " + one
+	if others > 1 {
+		which = "the other " + plural.Count(int64(others), one, many)
+	}
+	return plural.Sprintf(" From then on, %s failed %d of %d such {call|calls}, ", words(bad), failed, of) + which + plural.Sprintf(" of %s none of %d.", server, good), nil
 }
 
 // count counts the requests to endpoints of services from the first failed one to the last.
@@ -367,120 +464,6 @@ func (h *Happened) share(what [2]string) string {
 	return plural.Thousands(h.Failed) + " of " + plural.Count(h.Of, what[0], what[1])
 }
 
-// requestWords are the singular and plural of what was asked for.
-func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
-	to := " to " + words(services)
-	if g.Class == "tls" {
-		return [2]string{"TLS handshake" + to, "TLS handshakes" + to}
-	}
-	if len(endpoints) > 3 {
-		return [2]string{"request" + to, "requests" + to}
-	}
-	if g.Protocol == "icmp" && len(endpoints) == 1 && g.Endpoint == "echo_request" {
-		return [2]string{"ping" + to, "pings" + to}
-	}
-	text := " " + strings.Join(endpoints, ", ") + to
-	return [2]string{"request" + text, "requests" + text}
-}
-
-func words(list []string) string {
-	if len(list) > 3 {
-		return strings.Join(list[:2], ", ") + plural.Sprintf(" and %d others", len(list)-2)
-	}
-	if n := len(list); n > 1 {
-		return strings.Join(list[:n-1], ", ") + " and " + list[n-1]
-	}
-	return list[0]
-}
-
-// ownWords say how a request ended below which nothing failed.
-func ownWords(g *FailureGroup) string {
-	if g.Class == "no_answer" {
-		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
-		if g.Delivery == terms.FateNotDelivered {
-			text = ": they did not reach " + at(g.Protocol, g.Dst)
-		}
-		if strings.HasPrefix(g.Status, "reset") {
-			text += " (" + g.Status + ")"
-		}
-		if g.Limit != "" {
-			text += "; " + g.Limit
-		}
-		return text
-	}
-	text := " with " + ask.Outcome(g.Status)
-	if len(g.Said) > 0 {
-		if s := sentence(g.Said[0]); s != "" {
-			text += " ('" + s + "')"
-		}
-	}
-	return text + "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
-}
-
-// dnsWords is the status of an answer of DNS without its number.
-func dnsWords(s string) string { return ask.Outcome(strings.TrimLeft(s, "0123456789 ")) }
-
-// full matches what servers say when something that they have a limited number of is used up.
-var full = regexp.MustCompile(`(?i)too many (connections|clients|requests|open)|connection slots|max(imum)? number of (clients|connections)|\b53300\b|pool (is )?(exhausted|timeout|full)|rate.?limit|quota|out of memory|no space left|disk.?full|over capacity`)
-
-// connects matches what servers say when they refuse a connection for that reason.
-var connects = regexp.MustCompile(`(?i)connection|clients|\b53300\b`)
-
-// causeWords say what happened at an origin, and whether something was used up there.
-func causeWords(o *chain.Origin) (text string, usedUp bool) {
-	who, said := at(o.Protocol, o.Dst), sentence(o.Said)
-	quoted := ""
-	if said != "" {
-		quoted = " ('" + said + "')"
-	}
-	waited := ""
-	if o.ElapsedMs >= 1 {
-		waited = " within " + chain.LengthOf(int64(o.ElapsedMs*1e6))
-	}
-	usedUp = full.MatchString(o.Said) || full.MatchString(o.Status)
-	switch {
-	case o.Protocol == "tcp":
-		port := strings.TrimPrefix(o.Endpoint, "connect to ")
-		switch o.Status {
-		case "refused":
-			return who + " refused connections to " + port, false
-		case "no answer to SYN":
-			return who + " did not answer connections to " + port, false
-		}
-		return "connections of " + o.Src + " to " + who + " were reset", false
-	case o.Protocol == "dns":
-		return "the name" + strings.TrimPrefix(o.Endpoint, "dns") + " did not resolve (" + cmp.Or(dnsWords(o.Status), "no answer") + " from " + o.Dst + ")", false
-	case o.Protocol == "tls" || o.Protocol == "quic":
-		return "the TLS handshake with " + cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), o.Dst) + " failed (" + cmp.Or(said, ask.Outcome(o.Status)) + ")", false
-	case usedUp && connects.MatchString(o.Said+o.Status) && databases[o.Protocol] != "":
-		return who + " refused connections" + cmp.Or(quoted, " ("+ask.Outcome(o.Status)+")"), true
-	case strings.HasPrefix(o.Status, "reset by the server"):
-		return who + " reset the connection instead of an answer to " + o.Endpoint, usedUp
-	case o.What == "no_answer":
-		return who + " did not answer " + o.Endpoint + waited, usedUp
-	case o.What == "slow":
-		return o.Endpoint + " at " + who + " took up to " + chain.LengthOf(int64(o.ElapsedMs*1e6)), usedUp
-	case o.What == "sealed":
-		return "they waited for an encrypted connection to " + who, usedUp
-	}
-	status := ""
-	if o.Status != "" {
-		status = " with " + ask.Outcome(o.Status)
-	}
-	return who + " answered " + o.Endpoint + status + quoted, usedUp
-}
-
-// databases are protocols that name the server that speaks them.
-var databases = map[string]string{"postgresql": "PostgreSQL", "mysql": "MySQL", "redis": "Redis", "mongodb": "MongoDB", "tds": "SQL Server", "cassandra": "Cassandra", "memcached": "Memcached", "kafka": "Kafka", "amqp": "the AMQP broker", "amqp1": "the AMQP broker", "nats": "NATS", "clickhouse": "ClickHouse", "ldap": "LDAP", "mqtt": "the MQTT broker", "smtp": "the mail server"}
-
-// at names a server, with what it is if the protocol says that.
-func at(protocol, server string) string {
-	if name := databases[protocol]; name != "" {
-		return name + " at " + server
-	}
-	return server
-}
-
 // holders lists the clients whose connections to the server of a call were open when the first of some calls failed.
 func holders(ctx context.Context, c *forensics.Case, ids []string) ([]Holder, error) {
 	const most = 5
@@ -496,22 +479,6 @@ func holders(ctx context.Context, c *forensics.Case, ids []string) ([]Holder, er
 	list, _, err := ask.Rows[Holder](ctx, c, most, "SELECT "+terms.Who("k.src_")+" AS client, count(*) AS connections FROM "+ask.EachOnce(c, "connections", "first_ns <= "+fmt.Sprint(first.Ns))+" k LEFT JOIN (SELECT "+terms.Key(c, "")+"flow_id AS f, state FROM flows_raw) l ON l.f = k.flow_id"+terms.SameBundle(c, "l", "k")+
 		" WHERE k.dst_ip = ? AND k.dst_port = ? AND k.first_ns < ? AND (k.last_ns > ? OR l.state IN ('established', 'midstream')) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5", first.IP, first.Port, first.Ns, first.Ns)
 	return list, err
-}
-
-// holdersWords say who has what the origin has no more of.
-func (h *Happened) holdersWords(o *chain.Origin) string {
-	var others, own []string
-	for _, x := range h.Holders {
-		if x.Client == o.Src {
-			own = append(own, fmt.Sprintf("%d by %s itself", x.Connections, x.Client))
-		} else {
-			others = append(others, plural.Sprintf("%d {of its connections was|of its connections were} held by ", x.Connections)+x.Client)
-		}
-	}
-	if all := append(others, own...); len(others) > 0 {
-		return " When that began, " + words(all) + "."
-	}
-	return ""
 }
 
 // harmfulNames are the names that did not resolve, besides those of a search list.

@@ -280,6 +280,9 @@ func (g *graph) protocols(ctx context.Context, c *forensics.Case, w *ask.Window)
 func (o *Overview) summarize(w *ask.Window, happened string) {
 	say := func(format string, args ...any) { o.Summary = append(o.Summary, plural.Sprintf(format, args...)) }
 	o.Summary = []string{}
+	if happened != "" {
+		o.Summary = append(o.Summary, happened)
+	}
 	on := plural.Sprintf("on %d {connection|connections}", o.Conns.Total)
 	if o.Conns.Shut > 0 {
 		on += plural.Sprintf(", of which %d {was|were} refused or not answered", o.Conns.Shut)
@@ -292,9 +295,6 @@ func (o *Overview) summarize(w *ask.Window, happened string) {
 			some = plural.Sprintf(" (%d {request|requests})", o.Requests)
 		}
 		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", when.Stamp(w.From), when.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
-	}
-	if happened != "" {
-		o.Summary = append(o.Summary, happened)
 	}
 	if len(o.tried) > 0 {
 		say("Hosts that accepted none of the connections to them: %s.", strings.Join(ask.SomeNames(o.tried), ", "))

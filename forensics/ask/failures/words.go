@@ -1,0 +1,204 @@
+package failures
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
+)
+
+// requestWords are the singular and plural of what was asked for.
+func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
+	to := " to " + words(services)
+	if g.Class == "tls" {
+		return [2]string{"TLS handshake" + to, "TLS handshakes" + to}
+	}
+	if len(endpoints) > 3 {
+		return [2]string{"request" + to, "requests" + to}
+	}
+	if g.Protocol == "icmp" { // its names are words: echo_request
+		text := "ICMP " + ask.Outcome(strings.Join(endpoints, ", "))
+		return [2]string{text + to, text + "s" + to}
+	}
+	text := " " + strings.Join(endpoints, ", ") + to
+	return [2]string{"request" + text, "requests" + text}
+}
+
+func words(list []string) string {
+	if len(list) > 3 {
+		return strings.Join(list[:2], ", ") + plural.Sprintf(" and %d others", len(list)-2)
+	}
+	if n := len(list); n > 1 {
+		return strings.Join(list[:n-1], ", ") + " and " + list[n-1]
+	}
+	return list[0]
+}
+
+// ownWords say how a request ended below which nothing failed.
+func ownWords(g *FailureGroup) string {
+	if g.Class == "no_answer" {
+		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
+		if g.Delivery == terms.FateNotDelivered {
+			text = ": they were not delivered to " + at(g.Protocol, g.Dst)
+		}
+		if strings.HasPrefix(g.Status, "reset") {
+			text += " (" + g.Status + ")"
+		}
+		if g.Limit != "" {
+			text += "; " + g.Limit
+		}
+		return text
+	}
+	said := ""
+	if len(g.Said) > 0 {
+		said = sentence(g.Said[0])
+	}
+	return errorWords(ask.Outcome(g.Status), said) + "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
+}
+
+// dnsWords is the status of an answer of DNS without its number.
+func dnsWords(s string) string { return ask.Outcome(strings.TrimLeft(s, "0123456789 ")) }
+
+// full matches what servers say when something that they have a limited number of is used up.
+var full = regexp.MustCompile(`(?i)too many (connections|clients|requests|open)|connection slots|max(imum)? number of (clients|connections)|\b53300\b|pool (is )?(exhausted|timeout|full)|rate.?limit|quota|out of memory|no space left|disk.?full|over capacity`)
+
+// connects matches what servers say when they refuse a connection for that reason.
+var connects = regexp.MustCompile(`(?i)connection|clients|\b53300\b`)
+
+// causeWords say what happened at an origin, and whether something was used up there.
+func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
+	who, said := at(o.Protocol, p.server), sentence(o.Said)
+	waited := ""
+	if o.ElapsedMs >= 1 {
+		waited = " within " + chain.LengthOf(int64(o.ElapsedMs*1e6))
+	}
+	usedUp = full.MatchString(o.Said) || full.MatchString(o.Status)
+	switch {
+	case o.Protocol == "tcp":
+		return connectWords(o, who), false
+	case o.Protocol == "dns" && o.What == "no_answer":
+		return o.Dst + " did not answer look-ups of" + strings.TrimPrefix(o.Endpoint, "dns"), false
+	case o.Protocol == "dns":
+		return "the name" + strings.TrimPrefix(o.Endpoint, "dns") + " did not resolve (" + cmp.Or(dnsWords(o.Status), "no answer") + " from " + o.Dst + ")", false
+	case usedUp && connects.MatchString(o.Said+o.Status) && databases[o.Protocol] != "":
+		return who + " refused connections" + quoted(said, ask.Outcome(o.Status)), true
+	case p.lost:
+		return o.Endpoint + " was not delivered to " + who + ": no acknowledgement" + waited, usedUp
+	case strings.HasPrefix(o.Status, "reset by the server"):
+		return who + " reset the connection instead of an answer to " + o.Endpoint, usedUp
+	case o.What == "no_answer":
+		return who + " did not answer " + o.Endpoint + waited, usedUp
+	case o.What == "slow":
+		return who + " took up to " + chain.LengthOf(int64(o.ElapsedMs*1e6)) + " to answer " + o.Endpoint, usedUp
+	case o.What == "sealed":
+		return "they waited for an encrypted connection to " + who, usedUp
+	}
+	return who + " answered " + o.Endpoint + errorWords(ask.Outcome(o.Status), said), usedUp
+}
+
+// connectWords say how a server treated attempts to connect.
+func connectWords(o *chain.Origin, who string) string {
+	port := strings.TrimPrefix(o.Endpoint, "connect to ")
+	switch o.Status {
+	case "refused":
+		return who + " refused connections to " + port
+	case "no answer to SYN":
+		return who + " did not answer connections to " + port
+	}
+	return "connections of " + o.Src + " to " + who + " were reset"
+}
+
+// errorWords are a status and what the server says about it. Words come before a code that only its protocol knows.
+func errorWords(status, said string) string {
+	status = strings.TrimSuffix(status, ".")
+	switch {
+	case status == "" && said == "":
+		return ""
+	case said == "":
+		return " with " + status
+	case status == "" || strings.HasPrefix(said, status):
+		return " with the error '" + said + "'"
+	case strings.Contains(status, " "): // 503 Service Unavailable
+		return " with " + status + quoted(said, "")
+	}
+	return " with the error '" + said + "' (" + status + ")"
+}
+
+// quoted is what a server says in parentheses, or else a status.
+func quoted(said, status string) string {
+	if said != "" {
+		return " ('" + said + "')"
+	}
+	if status == "" {
+		return ""
+	}
+	return " (" + status + ")"
+}
+
+// handshakeWords say who ended a TLS handshake and why, as far as its alert can be read, and whether the certificate had expired.
+func handshakeWords(ctx context.Context, c *forensics.Case, o *chain.Origin, server string) (string, error) {
+	with := cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), server)
+	if o.What == "no_answer" || len(o.CallIDs) == 0 {
+		return "the TLS handshake with " + with + " did not end (" + ask.Outcome(o.Status) + ")", nil
+	}
+	h, err := ask.One[struct {
+		By      string `json:"alert_by"`
+		Expired int64  `json:"expired"`
+	}](ctx, c, "SELECT coalesce(max(t.failed_alert_by), '') AS alert_by, coalesce(max(t.cert_not_after_ns) FILTER (t.cert_expired), 0) AS expired FROM tls_handshakes t JOIN calls_raw l ON l.call_no = t.call_no"+terms.SameBundle(c, "t", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(o.CallIDs, ","))
+	if err != nil {
+		return "", err
+	}
+	who := map[string]string{"client": o.Src, "server": server}[h.By]
+	text := "the TLS handshake with " + with + " failed"
+	if who != "" {
+		text = who + " ended the TLS handshake with " + with
+		if h.By == "server" {
+			text = who + " ended the TLS handshake of " + o.Src
+		}
+	}
+	switch o.Status {
+	case "encrypted":
+		text += ", with an alert that is encrypted"
+	default:
+		text += quoted("", ask.Outcome(o.Status))
+	}
+	if h.Expired != 0 {
+		text += "; its certificate was valid until " + time.Unix(0, h.Expired).UTC().Format(time.DateOnly)
+	}
+	return text, nil
+}
+
+// databases are protocols that name the server that speaks them.
+var databases = map[string]string{"postgresql": "PostgreSQL", "mysql": "MySQL", "redis": "Redis", "mongodb": "MongoDB", "tds": "SQL Server", "cassandra": "Cassandra", "memcached": "Memcached", "kafka": "Kafka", "amqp": "the AMQP broker", "amqp1": "the AMQP broker", "nats": "NATS", "clickhouse": "ClickHouse", "ldap": "LDAP", "mqtt": "the MQTT broker", "smtp": "the mail server"}
+
+// at names a server, with what it is if the protocol says that.
+func at(protocol, server string) string {
+	if name := databases[protocol]; name != "" {
+		return name + " at " + server
+	}
+	return server
+}
+
+// holdersWords say who has what the origin has no more of.
+func (h *Happened) holdersWords(o *chain.Origin) string {
+	var others, own []string
+	for _, x := range h.Holders {
+		if x.Client == o.Src {
+			own = append(own, fmt.Sprintf("%d by %s itself", x.Connections, x.Client))
+		} else {
+			others = append(others, plural.Sprintf("%d {of its connections was|of its connections were} held by ", x.Connections)+x.Client)
+		}
+	}
+	if all := append(others, own...); len(others) > 0 {
+		return " When that began, " + words(all) + "."
+	}
+	return ""
+}
