@@ -217,6 +217,47 @@ func TestPoisonedNames(t *testing.T) {
 	}
 }
 
+// netBIOS is a message of the name service with a name, a type and what follows.
+func netBIOS(head, name string, service byte, rest string) string {
+	coded := " "
+	for _, b := range []byte(fmt.Sprintf("%-15s", name) + string([]byte{service})) {
+		coded += string([]byte{'A' + b>>4, 'A' + b&15})
+	}
+	return head + coded + "\x00\x00\x20\x00\x01" + rest
+}
+
+// TestPoisonedNetBIOS has a host that answers questions to all for several names, one for its own names, and a name server.
+func TestPoisonedNetBIOS(t *testing.T) {
+	const ask, all, answer = "\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00", "\x00\x07\x01\x10\x00\x01\x00\x00\x00\x00\x00\x00", "\x00\x07\x85\x00\x00\x00\x00\x01\x00\x00\x00\x00"
+	const address = "\x00\x00\x00\xa5\x00\x06\x00\x00\x0a\x00\x00\x42"
+	for _, tt := range []struct {
+		name, names string
+		service     byte
+		server      bool
+		want        string
+	}{
+		{"three names", "FILESERV PRINTER INTRANETT", 0x20, false, "high: answers over NetBIOS give 3 names the address 10.0.0.66: fileserv, intranett, printer"},
+		{"two names", "FILESERV PRINTER", 0x20, false, ""},
+		{"a name that nobody has", "WPAD", 0, false, "medium: answers over NetBIOS give 1 name the address 10.0.0.66: wpad"},
+		{"names of domains", "SHOP OFFICE LAB", 0x1b, false, ""},
+		{"a name server with aliases", "FILESERV PRINTER INTRANETT", 0x20, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			for i, name := range strings.Fields(tt.names) {
+				at := time.Duration(i) * time.Second
+				if tt.server {
+					w.Datagram(at, "10.0.0.1", "10.0.0.66:137", netBIOS(ask, name, tt.service, ""), netBIOS(answer, name, tt.service, address))
+					continue
+				}
+				w.Datagram(at, "10.0.0.1", "10.0.0.255:137", netBIOS(all, name, tt.service, ""))
+				w.Reply(at+ms, "10.0.0.1", "10.0.0.66:137", netBIOS(answer, name, tt.service, address))
+			}
+			holdOne(t, &w, "name-poisoning", tt.want)
+		})
+	}
+}
+
 // TestSpoofedAddresses has machines that claim one address by ARP or neighbor discovery.
 func TestSpoofedAddresses(t *testing.T) {
 	arp := func(hardware byte) []byte {
