@@ -155,6 +155,18 @@ func textLogins() []login {
 		return []say{{data: []byte(tlv(0x10, text("MQTT"), "\x05\xc2\x00\x3c", data("f1rst"), text("till"), text("ann"), text(s)))}, {server: true, data: []byte(tlv(0xf0, "\x18", data("ch4ll")))},
 			{data: []byte(tlv(0xf0, "\x18", data("pr00f")))}, {server: true, data: []byte(tlv(0x20, "\x00\x00", data("s3rv")))}}
 	}
+	telnet := func(s string) []say { // the server echoes, but not what was typed first
+		return []say{{server: true, data: []byte("\xff\xfd\x18\xff\xfb\x01\xff\xfb\x03$ ")}, {data: []byte("\xff\xfc\x18\xff\xfd\x01\xff\xfd\x03")}, {data: []byte(s + "\r\n")}, {server: true, data: []byte("\r\nok\r\n$ ")},
+			{data: []byte("passwd\r\n")}, {server: true, data: []byte("passwd\r\nNew password: ")}, {data: []byte("n3w-s3cr3t\r\n")}, {server: true, data: []byte("\r\ndone\r\n$ ")}}
+	}
+	fastcgi := func(s string) []say {
+		record := func(kind byte, content string) string {
+			return string([]byte{1, kind, 0, 1, 0, byte(len(content)), 0, 0}) + content
+		}
+		value := func(name, v string) string { return string([]byte{byte(len(name)), byte(len(v))}) + name + v }
+		return []say{{data: []byte(record(1, "\x00\x01\x01\x00\x00\x00\x00\x00") + record(4, value("REQUEST_METHOD", "GET")+value("SCRIPT_NAME", "/a.php")+value("HTTP_HOST", "shop")+value("DB_PASSWORD", s)) + record(4, "") + record(5, ""))},
+			{server: true, data: []byte(record(6, "Content-Type: text/plain\r\n\r\nok") + record(3, "\x00\x00\x00\x00\x00\x00\x00\x00"))}}
+	}
 	rows := strings.Repeat(pg("D", "\x00\x02\x00\x00\x00\x04name\x00\x00\x00\x0aopen-sesam"), 300)
 	return []login{
 		{"Redis AUTH", 6379, redis(func(s string) []byte { return resp("AUTH", s) }), long},
@@ -194,6 +206,8 @@ func textLogins() []login {
 		{"TURN", 3478, turn, []string{"v0X8v3Bz2T0CJGbJQyF0", "0X8v3Bz2T0CJGbJQyF0=", "t0k", "r3s3rved"}},
 		{"SIP Digest", 5060, sip, []string{"6629fae49393a0539745", "n0nce", "cn0", "rsp4uth", "p4ss", "WVNfX19zZW1jdGwg", "1cepwd", "k3y"}},
 		{"SMB NTLM", 445, ntlm, []string{"v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "ch4ll#ng", "mess4g3-c0de-16b"}},
+		{"Telnet without echo", 23, telnet, []string{"hunter-K01+Zq", "n3w-s3cr3t"}},
+		{"FastCGI", 9000, fastcgi, long},
 		{"MQTT 5", 1883, mqtt, []string{"k7#", "f1rst", "ch4ll", "pr00f", "s3rv"}},
 		{"SNMP version 3", 161, usm, []string{"pr0v3s-a-pw!"}},
 		{"SNMP without a community", 161, func(string) []say { return snmp("") }, []string{"c0mm"}},

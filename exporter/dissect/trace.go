@@ -112,6 +112,9 @@ func (x *Exchange) HideUnplaced(in *Input) {
 	}
 }
 
+// Unhide takes back what Hide noted of a call, because its row shows that.
+func (c *Conn) Unhide(x *Exchange) { delete(c.engine.hidden, x) }
+
 func (x *Exchange) hide(in *Input, from, to int, credential bool) {
 	if !in.Tracing() {
 		return

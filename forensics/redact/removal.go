@@ -275,11 +275,7 @@ func (f *Finder) Row(columns []string, row []any) {
 	shown := slices.ContainsFunc(row, func(v any) bool { h, ok := v.([]table.Header); return ok && len(h) > 0 }) && !traits.Login
 	kind := text("auth_kind")
 	secret := kind != "" && !slices.Contains(table.NoLogin, kind) || slices.Contains(columns, "auth_kind") && traits.Issues
-	left := slices.ContainsFunc(row, func(v any) bool { // the dissector left out the value of a name
-		list, ok := v.([]string)
-		return ok && slices.ContainsFunc(list, func(s string) bool { return strings.HasSuffix(s, "=***") })
-	})
-	if secret && (left || !shown) && t.passwords() {
+	if secret && !shown && t.passwords() {
 		f.found(byName, "", "", true)
 	}
 }

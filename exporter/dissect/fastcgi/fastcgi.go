@@ -43,7 +43,7 @@ type Row struct {
 	Role      table.Opt[string] `col:"fastcgi_role" enc:"dict" doc:"RESPONDER, AUTHORIZER or FILTER"`
 	Script    table.Opt[string] `col:"fastcgi_script" enc:"dict" doc:"SCRIPT_FILENAME: the file that the application runs"`
 	Remote    table.Opt[string] `col:"fastcgi_remote_addr" enc:"dict" doc:"REMOTE_ADDR: the client of the web server"`
-	Params    []string          `col:"fastcgi_params" doc:"parameters but those of HTTP's headers, NAME=value; values of passwords and keys are ***; at most 128"`
+	Params    []string          `col:"fastcgi_params" doc:"parameters but those of HTTP's headers, NAME=value; at most 128"`
 	Errors    table.Opt[string] `col:"fastcgi_stderr" doc:"what the application wrote to its error stream, at most 1 KiB"`
 	AppStatus table.Opt[int32]  `col:"fastcgi_app_status" doc:"exit code of the application"`
 	Status    table.Opt[string] `col:"fastcgi_protocol_status" enc:"dict" doc:"REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED or UNKNOWN_ROLE"`
@@ -70,7 +70,6 @@ type call struct {
 	x      dissect.Exchange
 	row    *Row
 	params []byte
-	next   int    // of params, the pair that hide has not passed
 	head   []byte // of the response, before its body
 	begun  bool   // its head is complete
 	gap    bool
@@ -160,9 +159,8 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 			c.read()
 		} else if len(c.params)+r.content <= maxParams {
 			c.params = append(c.params, content...)
-			c.hide(in, len(c.params)-r.content)
 		} else {
-			c.x.Hide(in, headSize, headSize+r.content)
+			c.x.HideRest(in, headSize, headSize+r.content)
 			k.Conn.Anomaly("limit", "a request has more than 64 KiB of parameters", 0)
 		}
 	case stdin, data:

@@ -41,8 +41,6 @@ func TestSuite(t *testing.T) { dissecttest.Run(t, Protocol(), samples...) }
 
 func FuzzConversation(f *testing.F) { dissecttest.Fuzz(f, Protocol(), samples...) }
 
-func TestNoSecret(t *testing.T) { dissecttest.NoSecret(t, Protocol(), samples[0], "hunter-2") }
-
 func TestRows(t *testing.T) {
 	columns := []string{"status_code", "host", "query_string", "user_agent", "request_body_size", "response_body_size", "response_content_type", "fastcgi_role", "fastcgi_script", "fastcgi_remote_addr", "fastcgi_stderr", "fastcgi_app_status", "fastcgi_protocol_status"}
 	dissecttest.Converse(t, Protocol(), columns, []dissecttest.Conversation{

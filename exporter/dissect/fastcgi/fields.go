@@ -13,9 +13,6 @@ import (
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
-// secret are the names of parameters whose values no row shows.
-var secret = regexp.MustCompile(`(?i)pass(w|_|$)|passwd|secret|token|api_?key|private|credential|_auth|^auth|_pw$`)
-
 // size reads a length of 1 or 4 bytes, specification section 3.4. n is 0 if b is too short.
 func size(b []byte) (v, n int) {
 	switch {
@@ -27,54 +24,21 @@ func size(b []byte) (v, n int) {
 	return 0, 0
 }
 
-// pair is the place of a parameter in the bytes of all: its value is from value to end, which may not have come yet.
-type pair struct {
-	name       []byte
-	value, end int
-}
-
-// pairAt reads the lengths and the name of the parameter at b[at:], if they are whole.
-func pairAt(b []byte, at int) (p pair, ok bool) {
-	name, n := size(b[at:])
-	value, m := size(b[at+n:])
-	from := at + n + m
-	if n == 0 || m == 0 || name > len(b)-from {
-		return p, false
-	}
-	return pair{b[from : from+name], from + name, from + name + value}, true
-}
-
 // read reads the parameters of a request.
 func (c *call) read() {
 	b, row := c.params, c.row
 	c.params = nil
-	for at := 0; at < len(b); {
-		p, ok := pairAt(b, at)
-		if !ok || p.end > len(b) {
-			return
+	for len(b) > 0 {
+		name, n := size(b)
+		value, m := size(b[n:])
+		b = b[n+m:]
+		if n == 0 || m == 0 || name > len(b) || value > len(b)-name {
+			break
 		}
-		c.param(string(p.name), clip.Text(b[p.value:p.end], 8*maxText))
-		at = p.end
+		c.param(string(b[:name]), clip.Text(b[name:name+value], 8*maxText))
+		b = b[name+value:]
 	}
 	httpfield.Fill(&row.Call, row.Headers)
-}
-
-// hide hides values of passwords and keys in a record of parameters, of which c.params has the content from start on.
-func (c *call) hide(in *dissect.Input, start int) {
-	for {
-		p, ok := pairAt(c.params, c.next)
-		if !ok {
-			return
-		}
-		if from, to := max(p.value, start), min(p.end, len(c.params)); from < to && secret.Match(p.name) {
-			c.row.AuthKind = table.Some("password")
-			c.x.Hide(in, headSize+from-start, headSize+to-start)
-		}
-		if p.end > len(c.params) {
-			return
-		}
-		c.next = p.end
-	}
 }
 
 func (c *call) param(name, value string) {
@@ -109,9 +73,6 @@ func (c *call) param(name, value string) {
 		row.Remote = table.NonEmpty(value)
 	case "CONTENT_TYPE":
 		row.RequestContentType = table.NonEmpty(value)
-	}
-	if secret.MatchString(name) && value != "" {
-		value = "***"
 	}
 	if len(row.Params) < maxListed && name != "QUERY_STRING" && name != "REQUEST_URI" {
 		row.Params = append(row.Params, clip.Line([]byte(name+"="+value), maxText))

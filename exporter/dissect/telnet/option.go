@@ -100,6 +100,7 @@ func (k *conn) values(in *dissect.Input, at int, c *call, option byte, v []byte)
 		k.named(c, v[1:])
 	case option == optAuthentication:
 		c.x.Hide(in, at+4, at+3+len(v))
+		c.row.AuthKind = table.Some("other")
 	}
 }
 

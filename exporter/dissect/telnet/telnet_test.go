@@ -86,8 +86,8 @@ func TestRows(t *testing.T) {
 			"sudo id → [sudo] password for alice:",
 			"LOGIN alice → logged in auth_kind=password telnet_user=alice telnet_hidden=true",
 			"passwd → New password:",
-			"(hidden) → Retype new password: telnet_hidden=true",
-			"(hidden) → done telnet_hidden=true"}},
+			"(hidden) → Retype new password: auth_kind=other telnet_hidden=true",
+			"(hidden) → done auth_kind=other telnet_hidden=true"}},
 		{Name: "passwords that are known", Chunks: join(server(offered+"login: "), client("root\r\n"), server("Password: "), client("root\r\n"), server("\r\nlogin: ")), Want: []string{
 			"CONNECT → login: telnet_options=[server DO TERMINAL-TYPE server DO NEW-ENVIRON]",
 			"LOGIN root → login: outcome=client_error status_text=login: auth_kind=password telnet_user=root telnet_hidden=true"},

@@ -71,7 +71,7 @@ func (k *conn) typed(in *dissect.Input, at, n int) int {
 		k.after = b[end] == '\r'
 	}
 	c.x.Request(in, at, at+len(b))
-	if c.asked == password || c.asked == secret {
+	if c.asked != user { // what the server echoes is no secret: emit knows
 		c.x.Hide(in, at, at+len(text))
 	}
 	c.edit(text)
@@ -208,6 +208,13 @@ func (k *conn) emit(why string) {
 	}
 	if len(c.input) > 0 && (c.doubt || k.echoes && !echoed(c)) {
 		row.Hidden, c.input = true, nil
+	}
+	row.Hidden = row.Hidden || len(c.line) > 0 && (c.asked == password || c.asked == secret)
+	switch {
+	case !row.Hidden && !row.AuthKind.OK:
+		k.c.Unhide(&c.x)
+	case !row.AuthKind.OK:
+		row.AuthKind = table.Some("other") // it may be a secret
 	}
 	if len(c.secret) >= 3 { // a server that echoes it
 		c.out = bytes.ReplaceAll(c.out, c.secret, []byte("***"))
