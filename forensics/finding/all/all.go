@@ -45,6 +45,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/others"
 	"github.com/pcapsule/pcapsule/forensics/finding/outsidevolume"
+	"github.com/pcapsule/pcapsule/forensics/finding/passthehash"
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
 	"github.com/pcapsule/pcapsule/forensics/finding/poisoning"
 	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
@@ -61,6 +62,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
 	"github.com/pcapsule/pcapsule/forensics/finding/weaktls"
 	"github.com/pcapsule/pcapsule/forensics/finding/webattack"
+	"github.com/pcapsule/pcapsule/forensics/finding/webshell"
 	"github.com/pcapsule/pcapsule/forensics/finding/zerologon"
 )
 
@@ -92,9 +94,11 @@ func Analyzers() []finding.Analyzer {
 		dcsync.Analyzer(),
 		coerced.Analyzer(),
 		remoteexec.Analyzer(),
+		passthehash.Analyzer(),
 		roasting.Analyzer(),
 		smuggling.Analyzer(),
 		webattack.Analyzer(),
+		webshell.Analyzer(),
 		jndi.Analyzer(),
 		heartbleed.Analyzer(),
 		http2flood.Analyzer(),

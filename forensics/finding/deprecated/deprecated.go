@@ -1,10 +1,9 @@
 // Package deprecated finds protocols that send secrets in clear text or are known to be broken: Telnet,
-// FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES and RC4, MS-CHAP, RADIUS whose
+// FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, NTLMv1, SNMP 1 and 2c, Kerberos with DES and RC4, MS-CHAP, RADIUS whose
 // answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and
 // HTTP/1.0. Old TLS is weak-tls.
 //
-// A protocol counts only if the bytes show it, not if only a port suggests it. LIMIT: of a protocol
-// without a dissector the first 64 bytes of each side are known, so NTLM inside SMB is not found.
+// A protocol counts only if the bytes show it, not if only a port suggests it.
 package deprecated
 
 import (
@@ -23,6 +22,7 @@ var kinds = []struct{ name, severity, what, why string }{
 	{"imap", finding.Medium, "IMAP without TLS (RFC 8314)", ""},
 	{"ssh-1", finding.High, "version 1 of SSH", "which is broken"},
 	{"smb-1", finding.High, "version 1 of SMB", "which is broken"},
+	{"ntlm-1", finding.High, "version 1 of NTLM, or LAN Manager", "with which a person who records a login can compute the hash of the password"},
 	{"snmp-1", finding.Medium, "version 1 of SNMP", "which sends its community in clear text"},
 	{"snmp-2c", finding.Medium, "version 2c of SNMP", "which sends its community in clear text"},
 	{"kerberos-des", finding.High, "Kerberos with DES", "which is broken (RFC 6649)"},
@@ -40,8 +40,8 @@ var kinds = []struct{ name, severity, what, why string }{
 // Analyzer returns the analyzer deprecated-protocol.
 func Analyzer() finding.Analyzer {
 	a := finding.Analyzer{Name: "deprecated-protocol", Basis: finding.OfFlows, Title: "deprecated protocols",
-		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Steps: []finding.Step{
-			{Needs: []finding.Need{finding.Calls("'http1', 'ssh', 'ldap', 'ftp', 'imap', 'pop3', 'telnet', 'snmp', 'radius', 'socks', 'kerberos', 'tcp', 'udp'", finding.Any(candidates+" AND "+kind+" IS NOT NULL"))}, Find: find},
+		Doc: "Telnet, FTP, TFTP, POP3 and IMAP without TLS, SSH 1, SMB 1, NTLMv1 in SMB, SNMP 1 and 2c, Kerberos with DES, DES3 and RC4, MS-CHAP, RADIUS whose answers can be forged, SOCKS 4, NTLM over HTTP, LDAP binds with a password in clear text, HTTP/0.9 and 1.0, recognized by their bytes.", Steps: []finding.Step{
+			{Needs: []finding.Need{finding.Calls("'http1', 'ssh', 'ldap', 'ftp', 'imap', 'pop3', 'telnet', 'smb', 'snmp', 'radius', 'socks', 'kerberos', 'tcp', 'udp'", finding.Any(candidates+" AND "+kind+" IS NOT NULL"))}, Find: find},
 			{Needs: []finding.Need{finding.Calls("'http1'", finding.Any(negotiate))}, Find: negotiatedNTLM},
 		}}
 	for _, k := range kinds {
@@ -56,6 +56,7 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 	WHEN protocol IN ('ftp', 'imap', 'pop3', 'telnet') THEN protocol WHEN protocol = 'ldap' AND ldap_type = 'bind' AND auth_kind = 'password' THEN 'ldap-simple-bind'
 	WHEN protocol = 'ssh' AND regexp_matches(coalesce(ssh_server_version, ssh_client_version), '^SSH-1[.]([^9]|9[^9])') THEN 'ssh-1'
 	WHEN payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap') THEN payload_protocol
+	WHEN protocol = 'smb' AND smb_auth IN ('ntlmv1', 'lanman') THEN 'ntlm-1' WHEN protocol = 'smb' AND smb_version = 'smb1' AND (smb_command <> 'negotiate' OR smb_dialect NOT LIKE '2.%') THEN 'smb-1'
 	WHEN payload_protocol = 'smb' AND (hex(payload_request_head) LIKE '________FF534D42%' AND hex(payload_response_head) NOT LIKE '________FE534D42%') THEN 'smb-1'
 	WHEN protocol = 'snmp' AND snmp_version <> '3' THEN 'snmp-' || snmp_version
 	WHEN protocol = 'kerberos' THEN 'kerberos-' || kerberos_weak
@@ -66,7 +67,7 @@ const kind = `CASE WHEN protocol = 'http1' AND auth_kind = 'ntlm' THEN 'ntlm' WH
 // SQL conditions for the calls that kind is about: those that are in clear text by their protocol, and those that may have been
 // encrypted as their connection was.
 const (
-	open   = `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL)`
+	open   = `(protocol = 'http1' AND (http1_version IN ('HTTP/1.0', 'HTTP/0.9') OR auth_kind = 'ntlm') OR protocol = 'ssh' OR protocol = 'smb' AND (smb_version = 'smb1' OR smb_auth IN ('ntlmv1', 'lanman')) OR protocol = 'ldap' AND auth_kind = 'password' AND decrypted_by IS NULL)`
 	veiled = `(protocol IN ('ftp', 'imap', 'pop3', 'telnet', 'snmp', 'radius', 'socks') AND decrypted_by IS NULL OR protocol = 'kerberos' AND kerberos_weak IS NOT NULL OR protocol IN ('tcp', 'udp') AND payload_evidence = 'content' AND payload_protocol IN ('telnet', 'ftp', 'tftp', 'pop3', 'imap', 'smb'))`
 
 	candidates = `(` + open + ` OR ` + veiled + `)`

@@ -79,25 +79,13 @@ func kinds() (list []string) {
 
 // which returns the form of a text, or nil.
 func which(text string) *form {
-	text = decode(text)
+	text = percent.Parameters(text)
 	for i := range forms {
 		if f := &forms[i]; f.is.MatchString(text) && (f.not == nil || !f.not.MatchString(text)) {
 			return f
 		}
 	}
 	return nil
-}
-
-// decode removes percent-encoding twice from a text, in lower case. An & that separates parameters is a line end.
-func decode(text string) string {
-	text = strings.NewReplacer("&", "\n", "+", " ").Replace(strings.ToLower(text))
-	for range 2 {
-		if !strings.Contains(text, "%") {
-			break
-		}
-		text = strings.ToLower(percent.Decode(text))
-	}
-	return text
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -21,3 +21,15 @@ func Decode(s string) string {
 	}
 	return b.String()
 }
+
+// Parameters decodes the text of a query or a form twice, in lower case. An & that separates parameters is a line end.
+func Parameters(text string) string {
+	text = strings.NewReplacer("&", "\n", "+", " ").Replace(strings.ToLower(text))
+	for range 2 {
+		if !strings.Contains(text, "%") {
+			break
+		}
+		text = strings.ToLower(Decode(text))
+	}
+	return text
+}
