@@ -117,22 +117,27 @@ def add(b):
 
 
 def layout(link, d):
-    """(place of the checksum, payload, end of what it covers, whether it is right), None if there is none"""
+    """(end of the headers, (place of the checksum, payload, end of what it covers, whether it is right) or None)"""
     kind, at = {0: (None, 4), 101: (None, 0), 1: (12, 14), 113: (14, 16), 276: (0, 20)}.get(link, (None, -1))
     while link == 1 and len(d) >= at and d[kind:kind + 2] in (b"\x81\x00", b"\x88\xa8"):
         kind, at = kind + 4, at + 4
-    if at < 0 or kind is not None and (len(d) < at or d[kind:kind + 2] not in (b"\x08\x00", b"\x86\xdd")) or at + 40 > len(d):
-        return None
+    if at < 0 or kind is not None and (len(d) < at or d[kind:kind + 2] not in (b"\x08\x00", b"\x86\xdd")):
+        return {0: 4, 1: 14, 113: 16, 276: 20}.get(link, 0), None
     word = lambda i: int.from_bytes(d[i:i + 2], "big")
+    none = at + 40, None
+    if at + 20 <= len(d) and d[at] >> 4 == 4:
+        none = at + (28 if d[at + 9] in (6, 17) and word(at + 6) & 0x1FFF == 0 else 20), None
+    if at + 40 > len(d):
+        return none
     if d[at] >> 4 == 4:
         head, size = (d[at] & 15) * 4, word(at + 2)
         if head < 20 or size < head or word(at + 6) & 0x3FFF:
-            return None
+            return none
         proto, start, end, pseudo = d[at + 9], at + head, at + size, add(d[at + 12:at + 20])
     elif d[at] >> 4 == 6:
         proto, start, end, pseudo = d[at + 6], at + 40, at + 40 + word(at + 4), add(d[at + 8:at + 40])
     else:
-        return None
+        return none
     pseudo += proto + end - start
     if proto == 6 and start + 20 <= len(d):
         place, payload = start + 16, start + (d[start + 12] >> 4) * 4
@@ -143,19 +148,19 @@ def layout(link, d):
     elif proto == 58 and d[at] >> 4 == 6:
         place, payload = start + 2, start + 4
     else:
-        return None
+        return none
     if payload < place + 2 or payload > min(len(d), end):
-        return None
+        return none
     total = pseudo + add(d[start:end])
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
-    return place, payload, end, end <= len(d) and total == 0xFFFF
+    return payload, (place, payload, end, end <= len(d) and total == 0xFFFF)
 
 
 def groups(packet, part):
     """(place, content) of the groups of a packet, the number of those that are not options, and its layout"""
     no, ns, known, wire, link, d, opts = packet
-    where = layout(link, d)
+    heads, where = layout(link, d)
     out = [(0, struct.pack(">IqBIHI", no, ns, known, wire, link, len(d)))]
     at = 0
     for stop, size in ([(where[0], part), (where[0] + 2, 2), (where[1], part)] if where else []) + [(len(d), part)]:
@@ -163,7 +168,7 @@ def groups(packet, part):
             to = min(at + size, stop)
             out.append((at + 1, d[at:to]))
             at = to
-    return out + [(0xFFFFFFFF, struct.pack(">H", c) + v) for c, v in opts], len(out), where
+    return out + [(0xFFFFFFFF, struct.pack(">H", c) + v) for c, v in opts], len(out), heads, where
 
 
 def group_hash(salt, at, content):
@@ -199,7 +204,7 @@ def unchanged(key, packet, part):
 
 
 def changed(r, packet, part, count, rules):
-    now, last, where = groups(packet, part)
+    now, last, heads, where = groups(packet, part)
     data = packet[5]
     need(r.number() < rules, "a rule has no name")  # rules are only stated
     n, runs = r.number(), r.number()
@@ -229,7 +234,7 @@ def changed(r, packet, part, count, rules):
         elif where and place == where[0] and where[2] > len(data) and content == b"xx":
             count["masked"] += 2
         else:
-            masks = 0 if where and place < where[1] else sum(c in b"x9" for c in content)
+            masks = sum(c in b"x9" for i, c in enumerate(content) if place + i >= heads)
             count["masked"] += masks
             count["stated"] += len(content) - masks
     need(at == len(now), "a packet has more than the proof names")

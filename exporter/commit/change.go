@@ -68,8 +68,8 @@ func (x *change) hidden(group int) bool {
 		x.Masked += int64(len(sumMask))
 		return true
 	}
-	header := int(x.at[group])-1 < x.packet.at.payload // no mask belongs there
-	for _, b := range content {
+	for i, b := range content {
+		header := int(x.at[group])-1+i < x.packet.at.payload
 		if !header && strings.IndexByte(Masks, b) >= 0 {
 			x.Masked++
 		} else {

@@ -11,15 +11,16 @@ import (
 // verifier without decoders can follow (docs/format/derived.md). sum is -1 if there is none that
 // these rules find.
 type layout struct {
-	sum, payload int
-	start, end   int    // of what the checksum covers; end may be behind the captured bytes
-	pseudo       uint32 // sum of the pseudo header
+	sum        int
+	payload    int    // no byte before it is a mask
+	start, end int    // of what the checksum covers; end may be behind the captured bytes
+	pseudo     uint32 // sum of the pseudo header
 }
 
 // layoutOf finds the checksum of a frame.
 func layoutOf(linkType uint16, data []byte) layout {
-	none := layout{sum: -1}
 	at := network(linkType, data)
+	none := layout{sum: -1, payload: heads(linkType, data, at)}
 	if at < 0 || at+40 > len(data) {
 		return none
 	}
@@ -56,6 +57,22 @@ func layoutOf(linkType uint16, data []byte) layout {
 		return none
 	}
 	return x
+}
+
+// linkHeads are the sizes of the headers of link types.
+var linkHeads = map[uint16]int{0: 4, 1: 14, 113: 16, 276: 20}
+
+// heads is where headers end at least if no checksum is found: those of the link, of IP, and the ports of TCP and UDP.
+func heads(linkType uint16, data []byte, at int) int {
+	switch {
+	case at < 0:
+		return linkHeads[linkType]
+	case at+20 > len(data) || data[at]>>4 != 4:
+		return at + 40
+	case (data[at+9] == 6 || data[at+9] == 17) && binary.BigEndian.Uint16(data[at+6:])&0x1fff == 0:
+		return at + 28
+	}
+	return at + 20
 }
 
 // network is where the IP header of a frame begins, -1 if the rules do not know.

@@ -129,6 +129,7 @@ func stages() (list []stage) {
 		}
 		list = append(list, st)
 	}
+	list = append(list, wireStages(&number)...)
 	return append(list, digestStages(&number)...)
 }
 
@@ -230,6 +231,7 @@ func TestTheSearcherFindsAll(t *testing.T) {
 func seekIn(t *testing.T, dir string, list []planted) map[int]string {
 	found := map[int]string{}
 	look := func(where string, data []byte) {
+		data = append(append(slices.Clone(data), 0), joinHalves(data)...)
 		seek(data, 0, func(b []byte) {
 			for i, p := range list {
 				if found[i] == "" && slices.ContainsFunc(p.bad, func(text string) bool { return bytes.Contains(b, []byte(text)) }) {
@@ -257,6 +259,8 @@ func seekIn(t *testing.T, dir string, list []planted) map[int]string {
 		look("chunks of "+way, joinChunks(text))
 		look("frames of "+way, joinFrames(text))
 		look("messages of "+way, joinMessages(text))
+		look("blocks of "+way, joinBlocks(text))
+		look("records of "+way, joinRecords(text))
 	}
 	return found
 }

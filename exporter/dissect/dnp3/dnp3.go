@@ -132,6 +132,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 		return 0, fmt.Errorf("reading a frame: data without a head of the transport layer")
 	case data[0]&first == 0 && c != nil: // another segment of a message
 		c.X.AddTo(c.Note.ends, in, 0, f.size)
+		hide(in, c, f.size)
 		if data[0]&last != 0 {
 			k.cur[in.Dir] = nil
 			k.finish(c, "")
@@ -142,6 +143,7 @@ func (k *conn) Read(in *dissect.Input) (int, error) {
 			k.finish(c, string(dissect.LossGap))
 		}
 		if c = k.message(in, &f, data[1:]); c != nil {
+			hide(in, c, f.size)
 			if data[0]&last == 0 {
 				k.cur[in.Dir] = c
 			} else {
@@ -179,7 +181,7 @@ func (k *conn) message(in *dissect.Input, f *frame, b []byte) *call {
 	if function < response {
 		row := &Row{Source: int32(f.source), Destination: int32(f.destination), Function: table.Some(int32(function)), Sequence: table.Some(int32(sequence))}
 		row.Method = table.Some(tables()["function"].Name(int64(function), "function_"))
-		row.Objects = objects(b[2:], function == read)
+		row.Objects, row.AuthKind = objects(b[2:], function == read), credentials[function]
 		c := k.Request(in, f.size, row)
 		c.Note = note{key{f.source, f.destination, sequence}, waits(function), false}
 		return c
@@ -206,6 +208,16 @@ func (k *conn) message(in *dissect.Input, f *frame, b []byte) *call {
 	c.Note = note{id, control&fragmentEnd == 0, true}
 	c.Note.key.sequence = (sequence + 1) & 15 // of the next fragment
 	return c
+}
+
+// credentials are the functions whose messages have some.
+var credentials = map[uint8]table.Opt[string]{29: table.Some("password"), 32: table.Some("challenge"), 33: table.Some("challenge")}
+
+// hide hides all of a frame behind its head, with its checksums, if its call has credentials.
+func hide(in *dissect.Input, c *call, size int) {
+	if c.Row.AuthKind.OK {
+		c.X.Hide(in, headSize, size)
+	}
 }
 
 // finish ends a message, of which all segments came unless why says otherwise.

@@ -153,7 +153,7 @@ func (k *conn) Size(_ dissect.Dir, b []byte) (int64, error) {
 }
 
 // Message implements framed.Handler.
-func (k *conn) Message(in *dissect.Input, _ int, b []byte, _ bool) (*call, error) {
+func (k *conn) Message(in *dissect.Input, at int, b []byte, _ bool) (*call, error) {
 	h, err := readHead(b)
 	if err != nil {
 		return nil, err
@@ -182,6 +182,7 @@ func (k *conn) Message(in *dissect.Input, _ int, b []byte, _ bool) (*call, error
 		if !row.Name.OK {
 			k.Conn.Anomaly("malformed", "reading a request: it does not begin with the texts of a request", 0)
 		}
+		c.hide(in, at+len(b)-len(r.b), r.b)
 	}
 	if !c.alone {
 		k.Put(key{in.Dir, h.id}, c, callCost)

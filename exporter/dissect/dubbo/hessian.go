@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/secretname"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
@@ -65,6 +67,33 @@ func (t *texts) next() table.Opt[string] {
 		t.b = b
 	}
 	return table.NonEmpty(clip.Line([]byte(s.String()), maxText))
+}
+
+// hide hides the texts after names of secrets, as attachments have them. b is at a place of the input.
+func (c *call) hide(in *dissect.Input, at int, b []byte) {
+	for i := 0; i < len(b); i++ {
+		from := i + 1 + int(b[i])
+		if b[i] == 0 || b[i] >= 0x20 || from >= len(b) || !secretname.Is(b[i+1:from]) {
+			continue
+		}
+		t := texts{b: b[from:]}
+		if t.next(); t.b == nil {
+			continue
+		}
+		head := 1
+		switch {
+		case b[from] >= 'R':
+			head = 3
+		case b[from] >= 0x30:
+			head = 2
+		}
+		end := len(b) - len(t.b)
+		if from += head; from < end {
+			c.row.AuthKind = table.Some("password")
+			c.x.Hide(in, at+from, at+end)
+			i = end - 1
+		}
+	}
 }
 
 // small reads an integer of one byte, section 4.5. It is -1 if there is none.

@@ -144,6 +144,13 @@ func (k *conn) command(in *dissect.Input, at int) (int, error) {
 	return n, nil
 }
 
+// isMechanism reports whether a text may name a mechanism of SASL, RFC 4422 section 3.1. Anything else is an answer of
+// which the beginning was not captured.
+func isMechanism(s string) bool {
+	const most = 20
+	return len(s) <= most && strings.Trim(strings.ToUpper(s), "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == "" && s != ""
+}
+
 // services are those to which people send passwords.
 var services = map[string]bool{"nickserv": true, "ns": true, "chanserv": true, "cs": true, "authserv": true, "userserv": true, "q": true, "x": true}
 
@@ -168,14 +175,14 @@ func (k *conn) request(in *dissect.Input, at int, c *call, m *line) {
 		hide()
 		return
 	case "AUTHENTICATE":
-		if k.how == "" {
+		if k.how == "" && isMechanism(first) {
 			k.how = clip.Line([]byte(strings.ToUpper(first)), 32)
 			k.answers.Begin()
 			row.Text = table.NonEmpty(k.how)
 			return
 		}
 		c.x.Hide(in, at+len("AUTHENTICATE "), at+m.rest[1])
-		row.AuthKind = table.NonEmpty(sasl.Kind(k.how))
+		row.AuthKind = table.Some(cmp.Or(sasl.Kind(k.how), "sasl"))
 		if u := k.answers.User(k.how, []byte(first)); len(u) > 0 {
 			k.user = clip.Line(u, maxText)
 		}

@@ -21,6 +21,7 @@ const (
 	of32
 	ofSmall32
 	ofHex
+	ofHalf
 )
 
 var alphabets = func() (list [256]byte) {
@@ -38,6 +39,9 @@ var alphabets = func() (list [256]byte) {
 		}
 		if hexDigit(b) >= 0 {
 			list[c] |= ofHex
+		}
+		if halfDigit(b) >= 0 {
+			list[c] |= ofHalf
 		}
 	}
 	return list
@@ -124,15 +128,18 @@ func lineEnd(b []byte) int {
 
 // run searches one run.
 func (f *Finder) run(b []byte, start, end, depth int) {
-	all := byte(of64 | of32 | ofSmall32 | ofHex)
+	all := byte(of64 | of32 | ofSmall32 | ofHex | ofHalf)
 	for _, c := range b[start:end] {
 		if all &= alphabets[c]; all == of64 {
 			break
 		}
 	}
-	if all&ofHex != 0 {
-		for shift := range 2 {
-			f.hex(b, start+shift, end, depth)
+	for shift := range 2 {
+		if all&ofHex != 0 {
+			f.digits(b, start+shift, end, depth, hexDigit)
+		}
+		if all&ofHalf != 0 {
+			f.digits(b, start+shift, end, depth, halfDigit)
 		}
 	}
 	if all&(of32|ofSmall32) != 0 {
@@ -143,12 +150,20 @@ func (f *Finder) run(b []byte, start, end, depth int) {
 	f.base64(b[start:end], nil, end, depth)
 }
 
-// hex searches hexadecimal digits.
-func (f *Finder) hex(b []byte, start, end, depth int) {
+// halfDigit is a half byte in a name of NetBIOS, RFC 1001 section 14.1.
+func halfDigit(c byte) int {
+	if c < 'A' || c > 'P' {
+		return -1
+	}
+	return int(c - 'A')
+}
+
+// digits searches bytes of two digits each.
+func (f *Finder) digits(b []byte, start, end, depth int, digit func(byte) int) {
 	const head = 12
 	l := f.next(depth, pairs, start, end)
 	for i := start; i+2 <= end; i += 2 {
-		l.text = append(l.text, byte(hexDigit(b[i])<<4|hexDigit(b[i+1])))
+		l.text = append(l.text, byte(digit(b[i])<<4|digit(b[i+1])))
 		if len(l.text) == head && !promising(l.text) {
 			return
 		}

@@ -75,6 +75,7 @@ func (f *Finder) scan(b []byte, depth int) {
 	f.runs(b, depth)
 	f.wide(b, depth)
 	f.compressed(b, depth)
+	f.blocks(b, depth)
 }
 
 // level is a decoded text, with its place in the one around it.

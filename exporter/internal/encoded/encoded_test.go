@@ -83,6 +83,8 @@ func TestRanges(t *testing.T) {
 		{"XML entities", "<a>", each("&#%d;", secret), "</a>"},
 		{"quoted-printable", "key: ", each("=%02X", secret), "\r\n"},
 		{"hexadecimal digits", "id ", hex.EncodeToString([]byte(secret)), " end"},
+		{"half bytes", "\x20", half(secret), "\x00"},
+		{"a frame of DNP3", "\x05\x64\x05\xc9\x0a\x00\x01\x00\xfe\xda" + "\x05\x64\x21\xc4\x0a\x00\x01\x00\x45\x9c", "objects " + secret[:8] + "\x01\x02" + secret[8:] + "\x03\x04", "more"},
 		{"base32", "otp ", base32.StdEncoding.EncodeToString([]byte(secret)), " end"},
 		{"base64 twice", "auth ", base64Of(base64Of(secret)), " end"},
 		{"UTF-16", "\x01\x02", each("%c\x00", secret), "\x01\x02"},
@@ -105,6 +107,14 @@ func TestRanges(t *testing.T) {
 			t.Errorf("%s: found %d times", c.name, hits)
 		}
 	}
+}
+
+// half writes half bytes as letters.
+func half(s string) (out string) {
+	for _, b := range []byte(s) {
+		out += string([]byte{'A' + b>>4, 'A' + b&15})
+	}
+	return out
 }
 
 // TestOpen reports something compressed that does not end in the text, also if a value was found in it already.
