@@ -24,8 +24,11 @@ func (c *cleanRows) add(hash uint64) {
 }
 
 // has reports whether a row with these texts was remembered.
-func (c *cleanRows) has(r *row) bool {
-	_, ok := c.rows[c.hash(r)]
+func (c *cleanRows) has(r *row) bool { return c.have(c.hash(r)) }
+
+// have reports whether a row with this hash was remembered.
+func (c *cleanRows) have(hash uint64) bool {
+	_, ok := c.rows[hash]
 	return ok
 }
 

@@ -128,10 +128,12 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 		search := p.Search(func(rule, value, whole string, rest bool) { list = append(list, found{rule, value, whole, rest}) })
 		return func(r *row) error {
 			list = list[:0]
-			search.Row(r.names, r.values)
-			var hash uint64
-			if len(list) == 0 {
-				hash = s.clean.hash(r)
+			hash := s.clean.hash(r)
+			mu.Lock()
+			known := s.clean.have(hash)
+			mu.Unlock()
+			if !known {
+				search.Row(r.names, r.values)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -82,6 +82,7 @@ type worker struct {
 	changes []change
 	joint   []byte
 	deep    encoded.Finder
+	seen    encoded.Seen   // payloads that raw has searched
 	touched map[int64]bool // packets that are searched for encodings; nil is all
 	texts   int            // bytes of the streams that are searched for encodings
 }
@@ -118,10 +119,7 @@ func (w *worker) packet(x *item) {
 		return
 	}
 	if w.raw != nil {
-		w.raw(unsafe.String(unsafe.SliceData(x.payload), len(x.payload)))
-		if q := quoteOf(x); len(q) > 0 {
-			w.raw(unsafe.String(unsafe.SliceData(q), len(q)))
-		}
+		w.payload(x)
 	}
 	if !x.stream {
 		w.whole(x.payload, x.index, x.at)
@@ -139,6 +137,18 @@ func (w *worker) packet(x *item) {
 		x.seq = s.next
 	}
 	w.take(s, x.bit)
+}
+
+// payload searches a payload by the policy. Many are sent again and again.
+func (w *worker) payload(x *item) {
+	sum := w.seen.Sum(x.payload)
+	if !w.seen.Has(sum) {
+		w.raw(unsafe.String(unsafe.SliceData(x.payload), len(x.payload)))
+		w.seen.Add(sum)
+	}
+	if q := quoteOf(x); len(q) > 0 {
+		w.raw(unsafe.String(unsafe.SliceData(q), len(q)))
+	}
 }
 
 // quoteOf is the payload of the packet that an ICMP error quotes: behind its header of 8 bytes, RFC 792, that of
@@ -379,7 +389,7 @@ func pass(ctx context.Context, f io.Reader, search *searcher, targets map[int64]
 	workers := make([]*worker, n)
 	for i := range workers {
 		workers[i] = &worker{search: search, targets: targets, streams: map[way]*stream{}, copies: map[way]*copied{}}
-		workers[i].deep.Values, workers[i].touched = search, touched
+		workers[i].deep.Values, workers[i].deep.Seen, workers[i].touched = search, &encoded.Seen{}, touched
 		if raw != nil {
 			workers[i].raw = raw()
 			workers[i].deep.Raw = workers[i].raw

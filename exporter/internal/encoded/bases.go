@@ -75,7 +75,7 @@ func (f *Finder) runs(b []byte, depth int) {
 		if i = end; end-start < LeastRun {
 			continue
 		}
-		f.run(b, start, end, depth)
+		f.known(b, start, end, depth)
 		if end-start >= leastLine && start >= lines {
 			if l := &f.levels[depth].lines; l.read(b, start, end) {
 				lines = int(l.at[len(l.at)-1]) + 1
@@ -124,6 +124,22 @@ func lineEnd(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// known searches one run, unless it was searched before and has nothing: many texts are sent again and again.
+func (f *Finder) known(b []byte, start, end, depth int) {
+	if f.Seen == nil {
+		f.run(b, start, end, depth)
+		return
+	}
+	sum := f.Seen.Sum(b[start:end])
+	if f.Seen.Has(sum) {
+		return
+	}
+	before := f.count
+	if f.run(b, start, end, depth); f.count == before && f.left > 0 && depth == 0 {
+		f.Seen.Add(sum)
+	}
 }
 
 // run searches one run.

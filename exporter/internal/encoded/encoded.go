@@ -37,6 +37,7 @@ type Found struct {
 type Finder struct {
 	Values Values
 	Raw    func(text string) // also searches what was compressed; it must not keep the text; may be nil
+	Seen   *Seen             // runs that hold none of the values, which must not change then; may be nil
 
 	left   int                // bytes that may be decoded of this text
 	open   int                // see Find

@@ -165,3 +165,22 @@ func TestUnescape(t *testing.T) {
 		}
 	}
 }
+
+// TestSeen searches a run without a value once, and one with a value each time.
+func TestSeen(t *testing.T) {
+	f := encoded.Finder{Values: one(secret), Seen: &encoded.Seen{}}
+	for _, c := range []struct {
+		text string
+		want int
+	}{{base64Of("a text without a value in it"), 0}, {base64Of("the key is " + secret), 1}} {
+		for range 3 {
+			hits := 0
+			if f.Find([]byte("x "+c.text+" y"), func(encoded.Found) { hits++ }); hits != c.want {
+				t.Errorf("%q: found %d times, want %d", c.text, hits, c.want)
+			}
+		}
+		if got := f.Seen.Has(f.Seen.Sum([]byte(strings.TrimRight(c.text, "=")))); got != (c.want == 0) {
+			t.Errorf("%q: seen is %v", c.text, got)
+		}
+	}
+}
