@@ -196,6 +196,9 @@ func StretchesOf(i int, m *bundle.Manifest, has bool) (out []Stretch) {
 	return out
 }
 
+// NotProved marks the facts of a redaction, whose packets may have bytes that are not the original's.
+const NotProved = "facts from changed packets are the original's only as far as pcapsule verify proves them"
+
 // Redactions lists how values were removed from bundles of the case, without repetitions. The
 // absence of a value then proves nothing.
 func (c *Case) Redactions() (out []string) {

@@ -122,7 +122,7 @@ def layout(link, d):
     while link == 1 and len(d) >= at and d[kind:kind + 2] in (b"\x81\x00", b"\x88\xa8"):
         kind, at = kind + 4, at + 4
     if at < 0 or kind is not None and (len(d) < at or d[kind:kind + 2] not in (b"\x08\x00", b"\x86\xdd")):
-        return {0: 4, 1: 14, 113: 16, 276: 20}.get(link, 0), None
+        return 42 if link == 1 and d[12:14] == b"\x08\x06" else {0: 4, 1: 14, 113: 16, 276: 20}.get(link, 0), None
     word = lambda i: int.from_bytes(d[i:i + 2], "big")
     none = at + 40, None
     if at + 20 <= len(d) and d[at] >> 4 == 4:

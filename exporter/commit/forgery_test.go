@@ -33,11 +33,11 @@ func frame(no int, payload string) []byte {
 
 // right writes the right checksum of a frame.
 func right(b []byte) {
-	b[50], b[51] = 0, 0
 	x := layoutOf(1, b)
 	if x.sum != 50 || x.cut(b) {
 		return
 	}
+	b[50], b[51] = 0, 0
 	sum := add(x.pseudo, b[x.start:x.end])
 	for sum > 0xffff {
 		sum = sum&0xffff + sum>>16
@@ -64,6 +64,19 @@ func originals() (list []pcapng.Packet) {
 			text = "POST / HTTP/1.1\r\n\r\n" + secretText
 		}
 		p := pcapng.Packet{Kind: pcapng.KindEnhanced, Time: int64(1e18) + int64(i)*1e6, TimeOK: true, LinkType: 1, Data: frame(i, text)}
+		switch i { // frames without a checksum that the rules find
+		case 6:
+			p.Data = p.Data[:50] // UDP of 8 bytes
+			copy(p.Data[16:], "\x00\x24")
+			p.Data[23] = 17
+			copy(p.Data[38:], "\x00\x10\x00\x00message!")
+		case 8:
+			p.Data[20] = 0x20 // the first fragment
+		case 10:
+			p.Data[21] = 9 // a later fragment
+		case 11:
+			p.Data[13] = 6 // ARP
+		}
 		p.OrigLen = uint32(len(p.Data))
 		if i == 2 || i == 7 {
 			p.Options = append(option(2, "\x01\x00\x00\x00"), option(1, "a comment")...)
@@ -397,6 +410,19 @@ func forgeries() map[string]func(f *forger) {
 			right(f.data(3))
 		}
 	}
+	// Masks where none belongs: in headers, also of frames without a checksum that the rules find.
+	for name, at := range map[string][2]int{"a MAC address": {4, 3}, "an address": {4, 29}, "a port": {4, 37}, "a number of bytes": {4, 41}, "an address of short UDP": {6, 29}, "a port of short UDP": {6, 35},
+		"an address of a first fragment": {8, 33}, "a port of a first fragment": {8, 37}, "an address of a fragment": {10, 29}, "the protocol of a fragment": {10, 23}, "the place of a fragment": {10, 21},
+		"the type of a frame": {11, 13}, "a MAC address in ARP": {11, 24}, "an address in ARP": {11, 31}, "the kind of ARP": {11, 21}} {
+		for _, mask := range Masks {
+			list[fmt.Sprintf("%c as %s", mask, name)] = func(f *forger) {
+				hide := over(at[1], at[1]+1)
+				f.declare(at[0], func(place uint32, c []byte) bool { return hide(place, c) || at[0] == 4 && place == 51 })
+				f.put(at[0], at[1], string(mask))
+				right(f.data(at[0]))
+			}
+		}
+	}
 	// The whole of a packet that was published unchanged.
 	list["another response"] = func(f *forger) {
 		f.declare(4, func(at uint32, _ []byte) bool { return at > 54 && at != optionPlace || at == 51 })
@@ -562,6 +588,12 @@ func honest() map[string]func(f *forger) {
 			f.declare(4, func(at uint32, _ []byte) bool { return at >= 55 && at != optionPlace || at == 51 })
 			f.put(4, 54, strings.Repeat("x", len(f.data(4))-54))
 			right(f.data(4))
+		},
+		"frames without a checksum hidden": func(f *forger) {
+			for i, at := range map[int]int{6: 42, 8: 42, 10: 34, 11: 42} {
+				f.declare(i, over(at, 200))
+				f.put(i, at, strings.Repeat("x", len(f.data(i))-at))
+			}
 		},
 		"no options": func(f *forger) {
 			f.declare(2, func(at uint32, _ []byte) bool { return at == optionPlace })

@@ -62,9 +62,11 @@ func layoutOf(linkType uint16, data []byte) layout {
 // linkHeads are the sizes of the headers of link types.
 var linkHeads = map[uint16]int{0: 4, 1: 14, 113: 16, 276: 20}
 
-// heads is where headers end at least if no checksum is found: those of the link, of IP, and the ports of TCP and UDP.
+// heads is where headers end at least if no checksum is found: those of the link, ARP and IP, and the ports of TCP and UDP.
 func heads(linkType uint16, data []byte, at int) int {
 	switch {
+	case at < 0 && linkType == 1 && len(data) >= 14 && data[12] == 8 && data[13] == 6:
+		return 14 + 28
 	case at < 0:
 		return linkHeads[linkType]
 	case at+20 > len(data) || data[at]>>4 != 4:

@@ -138,7 +138,7 @@ func Verify(ctx context.Context, b *bundle.Bundle, trust seal.Trust, reveals ...
 		proven.State = seal.NotChecked
 	}
 	v.Check = "stated"
-	v.Detail += rulesOf(&got) + "; only the maker of this bundle states this"
+	v.Detail += rulesOf(&got) + "; only the maker of this bundle states this, and what its packet files have beside packets: interfaces, names, counts of losses"
 	list = append(list, proven)
 	list = append(append(list, v), verifyRows(b, d, c)...)
 	for _, file := range reveals {

@@ -116,16 +116,13 @@ func NoteUnread(ctx context.Context, c *forensics.Case, f *Frame, w *Window) err
 	return err
 }
 
-// notProved marks every fact of a redaction, whose packets may have bytes that are not the original's.
-const notProved = "facts from changed packets are the original's only as far as pcapsule verify proves them"
-
 // redacted says which policies removed values, and what that means for an answer.
 func redacted(c *forensics.Case) (notes []string) {
 	for _, text := range c.Redactions() {
 		notes = append(notes, text+": they are not found, and values that differed can look the same")
 	}
 	if len(notes) > 0 {
-		notes = append(notes, notProved)
+		notes = append(notes, forensics.NotProved)
 	}
 	return notes
 }

@@ -140,6 +140,9 @@ func (c Coverage) NotRecorded() string {
 	for _, text := range c.Redacted {
 		parts = append(parts, sentence(text))
 	}
+	if len(c.Redacted) > 0 {
+		parts = append(parts, sentence(forensics.NotProved))
+	}
 	return strings.Join(parts, " ")
 }
 
