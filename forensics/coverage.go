@@ -15,6 +15,7 @@ const (
 	maxHoles     = 1000   // gaps listed in one answer
 
 	minPause = int64(10e9) // ns between two recordings above which it can be a gap
+	edge     = int64(1e6)  // ns before the first and after the last packet that are a gap: many name times by the millisecond
 )
 
 // CoverageState is whether the requested time was recorded.
@@ -135,14 +136,14 @@ func (o *Coverage) pauses(known []Stretch) {
 	slices.SortFunc(known, func(a, b Stretch) int { return cmp.Compare(a.From, b.From) })
 	at, silence := o.From, int64(-1) // no recording is before the first
 	for _, s := range known {
-		if s.From > at && (silence < 0 || s.From-at > max(minPause, 2*silence, 2*s.Silence)) {
+		if silence < 0 && s.From-at >= edge || silence >= 0 && s.From-at > max(minPause, 2*silence, 2*s.Silence) {
 			o.unrecorded(at, s.From-1)
 		}
 		if s.To >= at {
 			at, silence = s.To+1, s.Silence
 		}
 	}
-	if at <= o.To {
+	if o.To-at >= edge {
 		o.unrecorded(at, o.To)
 	}
 }
