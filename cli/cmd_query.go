@@ -185,6 +185,9 @@ func (e *env) runQuery(c *cobra.Command, paths []string, q forensics.Query, f *q
 	return nil
 }
 
+// httpProtocols are those whose calls HAR and curl can express.
+var httpProtocols = []string{"http1", "http2", "http3", "grpc"}
+
 // eachCall writes every matching call whole. HAR and curl can express only HTTP calls.
 func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Query, w format.Calls) error {
 	var list []forensics.CallNo
@@ -195,9 +198,7 @@ func (e *env) eachCall(ctx context.Context, cs *forensics.Case, q forensics.Quer
 	}
 	skipped := 0
 	res, err := cs.Each(ctx, q, func([]forensics.Column) error { return nil }, func(_ []forensics.Column, row []any) error {
-		switch format.Text(row[1]) {
-		case "http1", "http2", "http3", "grpc":
-		default:
+		if !slices.Contains(httpProtocols, format.Text(row[1])) {
 			skipped++
 			return nil
 		}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/cli/format"
 	"github.com/pcapsule/pcapsule/cli/kubectl"
 	"github.com/pcapsule/pcapsule/cli/ringcmd"
 	"github.com/pcapsule/pcapsule/cli/serve"
@@ -34,7 +38,7 @@ import (
 func (e *env) serving() serve.Options {
 	return serve.Options{Streams: &e.Streams, Questions: findings.Questions(), Analyzers: findings.Analyzers(),
 		Lists:     readLists,
-		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage, Spans: spanLines, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
+		AccessLog: func() *accesslog.Log { return e.access }, Report: renderReport, Reports: reportsOfPage, Spans: spanLines, HTTP: writeHTTP, Store: openSnapshots, Copies: followCopies, Cluster: e.cluster,
 		Live: serve.Live{Keep: exporter.DefaultLiveKeep, MaxKeep: exporter.MaxLiveKeep, Bytes: exporter.DefaultLiveBytes}}
 }
 
@@ -89,6 +93,22 @@ func exportHeld(ctx context.Context, from, to string, fromNs, toNs int64, done f
 		}
 	}
 	return exporter.Run(ctx, []string{from}, to, o)
+}
+
+// writeHTTP writes a call of HTTP for another program.
+func writeHTTP(x *forensics.Exchange, form string, w io.Writer) error {
+	if !slices.Contains(httpProtocols, format.Text(x.Call.Get("protocol"))) {
+		return errors.New("this is not a call of HTTP")
+	}
+	s := &console.Streams{Out: w, Err: io.Discard}
+	out := format.HAR(s)
+	if form == "curl" {
+		out = format.Curl(s)
+	}
+	if err := out.Call(x); err != nil {
+		return err
+	}
+	return out.End()
 }
 
 // renderReport returns the report on a case as an HTML page.

@@ -43,6 +43,7 @@ var pageTypes = []struct{ method, path, name string }{
 	{"POST", "/mcp/ask/trace_request", "Trace"},
 	{"POST", "/mcp/ask/list_findings", "Findings"},
 	{"POST", "/mcp/ask/list_objects", "Objects"},
+	{"GET", "/mcp/custody", "Custody"},
 }
 
 // TestPageTypes compares the types of the page with the schemas of the OpenAPI description.

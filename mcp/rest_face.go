@@ -49,9 +49,9 @@ func (s *Server) restRoutes() []route {
 	description.media, description.handle = "application/yaml", s.openAPI
 	list := []route{
 		description,
-		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "full", "raw"), millis("start"), millis("end"), of("order", tools.CallOrders...), cursor)),
+		callsRoute(s, get("/mcp/calls", "Calls that match a KFL filter", db, text("kfl", "KFL filter"), limit, of("format", "compact", "list", "full", "raw"), millis("start"), millis("end"), of("order", tools.CallOrders...), cursor)),
 		typed(s, get("/mcp/flows", "Transport flows, the largest first", db, limit, of("l4proto", "tcp", "udp"), text("ip", "of either endpoint"), text("ns", "namespace of either endpoint"),
-			text("pod", "of either endpoint"), text("svc", "service of either endpoint"), of("format", "compact", "full"), cursor), false, restFlows),
+			text("pod", "of either endpoint"), text("svc", "service of either endpoint"), text("kfl", "KFL filter: flows with calls that match"), millis("start"), millis("end"), of("format", "compact", "full"), cursor), false, restFlows),
 		typed(s, get("/mcp/flows/summary", "Totals over all flows", db), false, restSummary),
 		s.ofTool(get("/mcp/resolve/workloads", "Workloads and their addresses", db, text("name", ""), text("namespace", ""), text("namespaces", "separated by commas"),
 			regex, labels, of("type", "pod", "service"), millis("timestamp"), limit, cursor), "list_workloads", resolveArgs),

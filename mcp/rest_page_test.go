@@ -2,15 +2,18 @@ package mcp
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/mcp/door"
 	"github.com/pcapsule/pcapsule/mcp/tools"
@@ -203,5 +206,96 @@ func TestThePageNeedsNoToken(t *testing.T) {
 	}
 	if res.Body.Close(); res.StatusCode != http.StatusForbidden {
 		t.Errorf("another host: %d", res.StatusCode)
+	}
+}
+
+// TestFlowsOfAFilter compares the flows of a filter and a time with SQL.
+func TestFlowsOfAFilter(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "shop.pcapng"))
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	all := restAnswerOf[tools.Buckets](t, web.URL+"/mcp/calls/buckets")
+	from, middle := int64(all.From), int64((all.From+all.To)/2)
+	for query, sql := range map[string]string{
+		"":           "SELECT count(*) AS n FROM connections",
+		"kfl=failed": "SELECT count(DISTINCT conn_id) AS n FROM calls WHERE failed",
+		fmt.Sprintf("start=%d&end=%d", from, middle): fmt.Sprintf("SELECT count(*) AS n FROM connections WHERE first_ns <= %d", (middle+1)*1e6-1),
+		fmt.Sprintf("kfl=dns&start=%d", middle):      fmt.Sprintf("SELECT count(DISTINCT conn_id) AS n FROM calls JOIN connections c USING (conn_id) WHERE calls.protocol = 'dns' AND ts_ns >= %[1]d AND c.last_ns >= %[1]d", middle*1e6),
+	} {
+		got := restAnswerOf[tools.ShapedFlows](t, web.URL+"/mcp/flows?limit=3&"+query)
+		r, err := http.Post(web.URL+"/mcp/tools/run_sql", "application/json", strings.NewReader(fmt.Sprintf(`{"sql": %q}`, sql)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want struct{ Rows [][]int64 }
+		if err := json.NewDecoder(r.Body).Decode(&want); err != nil || len(want.Rows) != 1 || got.Total != want.Rows[0][0] || got.Total == 0 {
+			t.Errorf("%s: %d flows, SQL says %v, %v", query, got.Total, want.Rows, err)
+		}
+		r.Body.Close()
+	}
+	// A time of whole milliseconds around the recording is recorded whole.
+	if f := restAnswerOf[tools.ShapedFlows](t, fmt.Sprintf("%s/mcp/flows?start=%d&end=%d", web.URL, from, int64(all.To))); f.Coverage.State != "complete" {
+		t.Errorf("%+v", f.Coverage)
+	}
+}
+
+// TestCallsOfAListHaveNoHeaders compares two forms of the same calls.
+func TestCallsOfAListHaveNoHeaders(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "shop.pcapng"))
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	type answer struct{ Calls []map[string]any }
+	list, full := restAnswerOf[answer](t, web.URL+"/mcp/calls?format=list"), restAnswerOf[answer](t, web.URL+"/mcp/calls?format=full")
+	headers := 0
+	for _, c := range full.Calls {
+		if _, has := c["headers"]; has {
+			headers++
+			delete(c, "headers")
+		}
+	}
+	if headers == 0 || !reflect.DeepEqual(list, full) {
+		t.Errorf("%d calls with headers; without them, the calls differ", headers)
+	}
+}
+
+// TestCallForOtherPrograms reads calls of HTTP, of another protocol and without a writer.
+func TestCallForOtherPrograms(t *testing.T) {
+	o := Options{HTTP: func(x *forensics.Exchange, form string, w io.Writer) error {
+		if x.Call.Get("protocol") != "http1" {
+			return errors.New("this is not a call of HTTP")
+		}
+		_, err := fmt.Fprintf(w, "%s %v", form, x.Call.Get("path"))
+		return err
+	}}
+	for _, with := range []bool{true, false} {
+		if !with {
+			o.HTTP = nil
+		}
+		web := httptest.NewServer(serving(t, o, bundled(t, "shop.pcapng")).Handler(HTTPOptions{}))
+		defer web.Close()
+		for path, want := range map[string]string{"http1?format=curl": "200 curl /healthz", "http1": "200 har /healthz", "http1?format=x": "400", "dns": "400"} {
+			protocol, query, _ := strings.Cut(path, "?")
+			list := restAnswerOf[struct{ Calls []struct{ ID string } }](t, web.URL+"/mcp/calls?limit=1&kfl="+protocol)
+			r, err := http.Get(web.URL + "/mcp/calls/" + list.Calls[0].ID + "/http?" + query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(r.Body)
+			r.Body.Close()
+			if got := fmt.Sprint(r.StatusCode, " ", string(text)); with && !strings.HasPrefix(got, want) || !with && r.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s, with a writer %v: %s", path, with, got)
+			}
+		}
+	}
+}
+
+// TestCustodyOverHTTP reads the log of a bundle that was just made.
+func TestCustodyOverHTTP(t *testing.T) {
+	s := serving(t, Options{}, bundled(t, "shop.pcapng"))
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	c := restAnswerOf[tools.Custody](t, web.URL+"/mcp/custody")
+	if len(c.Bundles) != 1 || len(c.Bundles[0].Entries) != 1 || c.Bundles[0].Entries[0].Event != "made" || c.Bundles[0].Damaged != "" {
+		t.Errorf("%+v", c)
 	}
 }

@@ -21,7 +21,7 @@ func callsRoute(s *Server, rt route) route {
 }
 
 func restFlows(ctx context.Context, a *tools.Invocation, x *question) (tools.ShapedFlows, error) {
-	return a.ShapeFlows(ctx, tools.FlowFilter{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc")}, x.page())
+	return a.ShapeFlows(ctx, tools.FlowFilter{Transport: x.get("l4proto"), IP: x.get("ip"), Namespace: x.get("ns"), Pod: x.get("pod"), Service: x.get("svc"), ChartFilter: chartFilter(x)}, x.page())
 }
 
 func restSummary(ctx context.Context, a *tools.Invocation, _ *question) (tools.ShapedSummary, error) {

@@ -53,6 +53,9 @@ type Options struct {
 	// Spans writes the calls that match a query as messages of OTLP in JSON, one per line; nil: /mcp/spans refuses.
 	Spans func(ctx context.Context, c *forensics.Case, q forensics.Query, write func(line []byte) error) (calls int, err error)
 
+	// HTTP writes a call of HTTP in one of httpForms; nil: /mcp/calls/{id}/http refuses.
+	HTTP func(x *forensics.Exchange, form string, w io.Writer) error
+
 	// Questions become tools, in this order.
 	Questions []ask.Question
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,6 +49,8 @@ type Options struct {
 	Reports func() *mcp.Reports
 	// Spans writes the calls that match a query as messages of OTLP in JSON, one per line.
 	Spans func(ctx context.Context, c *forensics.Case, q forensics.Query, write func(line []byte) error) (calls int, err error)
+	// HTTP writes a call of HTTP for other programs, in a format of query.
+	HTTP func(x *forensics.Exchange, form string, w io.Writer) error
 	// Live has the defaults of db live.
 	Live Live
 	// Store opens the snapshots of a ring, which are in a folder, and follows the ring as live says.
@@ -126,7 +129,7 @@ func (a *answerFlags) server(ctx context.Context, with Options, paths []string) 
 	if a.keep == 0 {
 		a.keep = -1
 	}
-	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: with.Questions, Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: with.Report, Reports: with.Reports(), Spans: with.Spans, AccessLog: with.AccessLog()}
+	o := mcp.Options{Keep: int(a.keep), Release: version.Release, Questions: with.Questions, Packets: a.packets, Tools: a.tools, ExportDir: a.exportDir, Allow: a.allow, Deadline: a.deadline, Parallel: a.parallel, Report: with.Report, Reports: with.Reports(), Spans: with.Spans, HTTP: with.HTTP, AccessLog: with.AccessLog()}
 	if !a.secrets {
 		o.Policy = redact.Default()
 		if a.redact != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
@@ -64,13 +65,13 @@ type ShapedCalls struct {
 
 var shapedColumns = []string{"call_id", "ts_ns", "src_ip", "src_port", "src_pod", "src_namespace", "src_service", "src_node", "src_name",
 	"dst_ip", "dst_port", "dst_pod", "dst_namespace", "dst_service", "dst_node", "dst_name", "protocol", "method", "path", "status_code", "error", "elapsed_us",
-	"conn_id", "flow_id", "headers", "request_bytes", "response_bytes", "summary", "failed", "outcome", "cites"}
+	"conn_id", "flow_id", "request_bytes", "response_bytes", "summary", "failed", "outcome", "cites"}
 
 // ShapedPage selects a page of calls or flows.
 type ShapedPage struct {
 	Limit  int // rows
 	Cursor string
-	Format string // compact, full or, of calls, raw: every column
+	Format string // compact, full or, of calls, list: full without headers, raw: every column
 }
 
 // CallOrders lists the orders of calls; the first is the default.
@@ -88,8 +89,11 @@ var callOrders = map[string]string{
 func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64, order string, page ShapedPage) (ShapedCalls, error) {
 	q := forensics.Query{KFL: kfl, Limit: page.Limit, Cursor: page.Cursor, Columns: shapedColumns, MaxBytes: MaxBytes,
 		From: from * int64(time.Millisecond), To: to * int64(time.Millisecond)}
-	if page.Format == "raw" {
+	switch page.Format {
+	case "raw":
 		q.Columns = nil
+	case "full":
+		q.Columns = append(slices.Clip(shapedColumns), "headers")
 	}
 	q.Order = callOrders[order]
 	r, err := a.Case.Query(ctx, q)
@@ -114,7 +118,7 @@ func (a *Invocation) ShapeCalls(ctx context.Context, kfl string, from, to int64,
 	}
 	list := []ShapedCall{}
 	for i, row := range r.Rows {
-		list = append(list, shapedCall(row, citation(r, i), page.Format == "full"))
+		list = append(list, shapedCall(row, citation(r, i), page.Format))
 	}
 	out.Calls = list
 	return out, nil
@@ -137,20 +141,23 @@ func endOf(row []any) ShapedEnd {
 	return ShapedEnd{IP: text(row[0]), Port: number(row[1]), Pod: text(row[2]), NS: text(row[3]), Svc: text(row[4]), Node: text(row[5]), Name: text(row[6])}
 }
 
-func shapedCall(row []any, packets string, full bool) ShapedCall {
+func shapedCall(row []any, packets, format string) ShapedCall {
 	id, _ := row[0].([]byte)
 	c := ShapedCall{ID: hex.EncodeToString(id), Ts: number(row[1]) / int64(time.Millisecond), Src: endOf(row[2:9]), Dst: endOf(row[9:16]), Proto: text(row[16]), Method: text(row[17]),
-		Path: ask.Clip(text(row[18]), maxCell), Status: optional(row[19]), Error: text(row[20]), Outcome: text(row[29]), Packets: packets}
-	c.Failed, _ = row[28].(bool)
+		Path: ask.Clip(text(row[18]), maxCell), Status: optional(row[19]), Error: text(row[20]), Outcome: text(row[28]), Packets: packets}
+	c.Failed, _ = row[27].(bool)
 	if us := optional(row[21]); us != nil {
 		ms := float64(*us) / 1000
 		c.LatencyMs = &ms
 	}
-	if !full {
+	if format != "full" && format != "list" {
 		return c
 	}
-	c.ConnID, c.FlowID, c.ReqSize, c.RespSize, c.Summary = optional(row[22]), optional(row[23]), optional(row[25]), optional(row[26]), ask.Clip(text(row[27]), 300)
-	list, _ := row[24].([]any)
+	c.ConnID, c.FlowID, c.ReqSize, c.RespSize, c.Summary = optional(row[22]), optional(row[23]), optional(row[24]), optional(row[25]), ask.Clip(text(row[26]), 300)
+	if format == "list" {
+		return c
+	}
+	list, _ := row[len(shapedColumns)].([]any)
 	for _, e := range list {
 		if h, ok := e.(forensics.Struct); ok {
 			c.Headers = append(c.Headers, ShapedField{text(h.Get("name")), ask.Clip(text(h.Get("value")), maxCell), text(h.Get("kind"))})
@@ -194,8 +201,11 @@ type ShapedFlows struct {
 	Coverage  ask.Coverage `json:"coverage"`
 }
 
-// FlowFilter selects flows by their protocol and either endpoint; empty members select all.
-type FlowFilter struct{ Transport, IP, Namespace, Pod, Service string }
+// FlowFilter selects flows by their protocol and either endpoint, and by the calls on them; empty members select all.
+type FlowFilter struct {
+	Transport, IP, Namespace, Pod, Service string
+	ChartFilter                            // the flow overlaps its time, and has a call that matches its filter
+}
 
 // ShapeFlows returns the flows that match a filter, the largest first.
 func (a *Invocation) ShapeFlows(ctx context.Context, f FlowFilter, page ShapedPage) (ShapedFlows, error) {
@@ -203,9 +213,20 @@ func (a *Invocation) ShapeFlows(ctx context.Context, f FlowFilter, page ShapedPa
 	if err != nil {
 		return ShapedFlows{}, err
 	}
+	w, err := f.window(ctx, a, page.Limit)
+	if err != nil {
+		return ShapedFlows{}, err
+	}
 	no := ""
 	if a.several() {
 		no = "bundle, "
+	}
+	if f.KFL != "" {
+		where += " AND (" + no + "conn_id) IN (SELECT (" + no + "conn_id) FROM calls WHERE " + w.Where + ")"
+		args = append(args, w.Args...)
+	}
+	if w.Asked {
+		where, args = where+" AND last_ns >= ? AND first_ns <= ?", append(args, w.From, w.To)
 	}
 	q := forensics.Query{SQL: `SELECT flow_id, transport, src_ip, src_port, src_pod, src_namespace, src_service, src_node, src_name, dst_ip, dst_port, dst_pod, dst_namespace, dst_service, dst_node, dst_name,
 		src_packets, dst_packets, src_bytes, dst_bytes, state, first_ns, last_ns, handshake_us, retransmissions FROM flows WHERE ` + where + ` ORDER BY src_bytes + dst_bytes DESC, ` + no + `flow_id`, Args: args, Limit: page.Limit, Cursor: page.Cursor, MaxBytes: MaxBytes}
@@ -227,7 +248,8 @@ func (a *Invocation) ShapeFlows(ctx context.Context, f FlowFilter, page ShapedPa
 		f.Totals = ShapedStats{Pkts: number(row[16]) + number(row[17]), Bytes: number(row[18]) + number(row[19])}
 		list = append(list, f)
 	}
-	return ShapedFlows{list, total, r.Truncated, r.Next, ask.CoverageOf(r.Coverage)}, nil
+	cov, err := a.Case.Coverage(w.From, w.To)
+	return ShapedFlows{list, total, r.Truncated, r.Next, ask.CoverageOf(cov)}, err
 }
 
 // ShapedPair is the traffic from one namespace to another.

@@ -1628,3 +1628,21 @@ export type Objects = {
   trust?: string;
   verified: boolean;
 };
+
+// GET /mcp/custody
+export type Custody = {
+  bundles: Array<{
+    bundle: number;
+    damaged?: string;
+    entries: Array<{
+      details?: Record<string, string>;
+      event: string;
+      host?: string;
+      note?: string;
+      time: string;
+      tool?: string;
+      user?: string;
+    }> | null;
+    left_out?: number;
+  }> | null;
+};
