@@ -4,9 +4,13 @@ package agekey
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
@@ -42,6 +46,48 @@ func Identities(paths []string) (all []age.Identity, err error) {
 		all = append(all, list...)
 	}
 	return all, nil
+}
+
+// Opening returns what opens a package: the identities in files, and the passphrase in a file if it is named.
+func Opening(paths []string, passphrase string) ([]age.Identity, error) {
+	all, err := Identities(paths)
+	if err != nil || passphrase == "" {
+		return all, err
+	}
+	text, err := Passphrase(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	id, err := age.NewScryptIdentity(text)
+	if err != nil {
+		return nil, err
+	}
+	id.SetMaxWorkFactor(maxWork)
+	return append(all, id), nil
+}
+
+// maxWork is the binary logarithm of the work that a package may ask for: 1 GiB of memory. age itself uses 18.
+const maxWork = 20
+
+// maxPassphrase is how many bytes a file with a passphrase may have.
+const maxPassphrase = 4096
+
+// Passphrase reads a file with a passphrase: its first and only line.
+func Passphrase(path string) (string, error) {
+	f, err := os.Open(path)
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(io.LimitReader(f, maxPassphrase+1))
+		err = errors.Join(err, f.Close())
+	}
+	text := strings.TrimRight(string(data), "\r\n")
+	if err == nil && (text == "" || len(data) > maxPassphrase || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl)) {
+		err = fmt.Errorf("it must have one line of at most %d bytes of text", maxPassphrase)
+	}
+	if err != nil {
+		return "", exit.With(fmt.Errorf("reading passphrase %s: %w", path, err), exit.NotCapture, "give a file with the passphrase in its only line")
+	}
+	return text, nil
 }
 
 func identities(path string) ([]age.Identity, error) {

@@ -28,6 +28,7 @@ type handoverFlags struct {
 	output, to, note string
 	split            command.Size
 	recipients       []string
+	passphrase       string
 	reports          []string
 	noViewer         bool
 	seal             sealFlags
@@ -46,7 +47,7 @@ code, signatures, custody, how to check it with public tools, and drafts of cert
 
 pcapsule-viewer.html, which checks and reads the bundle in a browser, is added if it lies beside
 this program; --no-viewer leaves it out. --report adds reports about the bundle, as they are. With --recipient the ZIP and reports are encrypted
-with age; only the named keys open them. --split makes parts
+with age; only the named keys open them. With --passphrase one passphrase opens them. --split makes parts
 for systems that limit the size of a file. --key seals the bundle first, so that the signature
 covers the handover's entry in the custody log. The receiver runs: pcapsule receive FOLDER`,
 		Example: `  pcapsule handover incident.pcapsule --to "A. Auditor" --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
@@ -69,6 +70,8 @@ covers the handover's entry in the custody log. The receiver runs: pcapsule rece
 	fl.StringArrayVar(&f.reports, "report", nil, "report to hand over with the bundle, with its signature FILE.dsse.json if there is one; can be repeated")
 	fl.BoolVar(&f.noViewer, "no-viewer", false, "leave out pcapsule-viewer.html")
 	fl.StringArrayVar(&f.recipients, "recipient", nil, "encrypt to this recipient: age1…, an SSH public key, or a file of recipients; can be repeated")
+	fl.StringVar(&f.passphrase, "passphrase", "", "encrypt with the passphrase in this file")
+	c.MarkFlagsMutuallyExclusive("recipient", "passphrase")
 	f.seal.register(fl)
 	return c
 }
@@ -90,6 +93,11 @@ func (e *env) runHandover(ctx context.Context, path string, f *handoverFlags) er
 	var err error
 	if o.To, err = agekey.Recipients("--recipient", f.recipients); err != nil {
 		return err
+	}
+	if f.passphrase != "" {
+		if o.Passphrase, err = agekey.Passphrase(f.passphrase); err != nil {
+			return err
+		}
 	}
 	b, err := bundle.Open(path)
 	if err != nil {
@@ -170,6 +178,7 @@ func notHanded(b *bundle.Bundle, entry bundle.Entry, err error) error {
 type receiveFlags struct {
 	output, fingerprint string
 	identities          []string
+	passphrase          string
 	trust               TrustFlags
 	entry               bundle.Entry
 }
@@ -195,6 +204,7 @@ gets an entry "received".`,
 	fl.StringVarP(&f.output, "output", "o", "", "bundle to make (default: the name of the packed bundle, in the current folder)")
 	fl.StringVar(&f.fingerprint, "fingerprint", "", "fingerprint that the bundle must have: 64 hexadecimal digits or 24 words")
 	fl.StringArrayVar(&f.identities, "identity", nil, "age identity or SSH private key that decrypts the package; can be repeated")
+	fl.StringVar(&f.passphrase, "passphrase", "", "file with the passphrase that decrypts the package")
 	f.trust.Register(fl)
 	fl.StringVar(&f.entry.User, "user", "", "the person who receives it (default: the name of the account)")
 	fl.StringVar(&f.entry.Note, "note", "", "note for the custody log")
@@ -202,7 +212,7 @@ gets an entry "received".`,
 }
 
 func (e *env) runReceive(ctx context.Context, path string, f *receiveFlags) error {
-	ids, err := agekey.Identities(f.identities)
+	ids, err := agekey.Opening(f.identities, f.passphrase)
 	if err != nil {
 		return err
 	}
@@ -239,7 +249,7 @@ func (e *env) runReceive(ctx context.Context, path string, f *receiveFlags) erro
 		return err
 	}
 	if p.Encrypted && len(ids) == 0 {
-		return exit.Usagef("%s is encrypted: give the key that opens it with --identity", path)
+		return exit.Usagef("%s is encrypted: give the key that opens it with --identity, or a file with its passphrase with --passphrase", path)
 	}
 	report, err := p.Unpack(ctx, output, ids)
 	if err != nil {
@@ -283,7 +293,7 @@ func receiveError(err error, path string) error {
 	var none *age.NoIdentityMatchError
 	switch {
 	case errors.As(err, &none):
-		return exit.With(fmt.Errorf("%s: no given identity opens it", path), exit.Usage, "give the private key that belongs to one of the recipients")
+		return exit.With(fmt.Errorf("%s: no given identity or passphrase opens it", path), exit.Usage, "give the private key that belongs to one of the recipients, or the passphrase that the sender chose")
 	case errors.Is(err, bundle.ErrVerification):
 		return exit.With(err, exit.Verify, "the bundle was changed before or after it was packed; ask the sender")
 	case errors.Is(err, bundle.ErrExists), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, fs.ErrPermission), exit.IsDisk(err):

@@ -29,6 +29,7 @@ type Cover struct {
 	Reports     []File        // that are handed over with it
 	Viewer      *File         // the page that checks and reads it in a browser, nil if there is none
 	Recipients  int           // keys to which they are encrypted
+	Passphrase  bool          // they are encrypted with a passphrase, not to keys
 	Record      *seal.Acquisition
 	Verdicts    []seal.Verdict // of seals and time stamps
 	Losses      string
@@ -136,7 +137,9 @@ func (c *Cover) summary() section {
 	s.add("Calls", cmp.Or(strings.Join(calls, ", "), "none"))
 	s.add("Known losses", c.Losses)
 	s.add("Clock", r.ClockReference)
-	if c.Recipients > 0 {
+	if c.Passphrase {
+		s.add("Encryption", "age, with a passphrase")
+	} else if c.Recipients > 0 {
 		s.add("Encryption", fmt.Sprintf("age; recipients: %d", c.Recipients))
 	} else {
 		s.add("Encryption", "none")
@@ -233,7 +236,9 @@ func (c *Cover) checking() section {
 	if stem, numbered := cutPart(source); numbered {
 		s.Commands, source = append(s.Commands, "cat "+stem+".??? > "+stem), stem
 	}
-	if c.Recipients > 0 {
+	if c.Passphrase {
+		s.Commands = append(s.Commands, "age --decrypt --output "+zip+" "+source)
+	} else if c.Recipients > 0 {
 		s.Commands = append(s.Commands, "age --decrypt --identity KEYFILE --output "+zip+" "+source)
 	}
 	s.Commands = append(s.Commands, "unzip "+zip, "cd "+c.Name, "sha256sum tagmanifest-sha256.txt",

@@ -60,12 +60,13 @@ type File struct {
 
 // Options say how to pack a bundle.
 type Options struct {
-	To       []age.Recipient         // encrypt to each of them; none: no encryption
-	Part     int64                   // bytes of a part, at least MinPart; 0: one file
-	Reports  []string                // files of reports, which are copied, with their signatures, and encrypted like the bundle
-	Viewer   string                  // file of the viewer, which is copied; empty: none
-	Cover    func(c *Cover)          // completes the cover sheet, may be nil
-	Progress func(done, total int64) // of verifying, may be nil
+	To         []age.Recipient         // encrypt to each of them; none: no encryption
+	Passphrase string                  // encrypt with it; not with To
+	Part       int64                   // bytes of a part, at least MinPart; 0: one file
+	Reports    []string                // files of reports, which are copied, with their signatures, and encrypted like the bundle
+	Viewer     string                  // file of the viewer, which is copied; empty: none
+	Cover      func(c *Cover)          // completes the cover sheet, may be nil
+	Progress   func(done, total int64) // of verifying, may be nil
 }
 
 // Pack verifies the bundle and writes a package to the new folder dir. It returns the files of
@@ -73,6 +74,13 @@ type Options struct {
 func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File, error) {
 	if o.Part != 0 && o.Part < MinPart {
 		return nil, fmt.Errorf("parts of %d bytes: at least %d", o.Part, MinPart)
+	}
+	if o.Passphrase != "" {
+		r, err := age.NewScryptRecipient(o.Passphrase)
+		if err != nil {
+			return nil, fmt.Errorf("encrypting: %w", err)
+		}
+		o.To = append(o.To, r) // age refuses it beside others
 	}
 	folder, err := bundle.NewFolder(dir)
 	if err != nil {
@@ -98,7 +106,7 @@ func Pack(ctx context.Context, b *bundle.Bundle, dir string, o Options) ([]File,
 		return nil, err
 	}
 	cover := newCover(ctx, b, report, files, len(o.To))
-	cover.Reports = reports
+	cover.Reports, cover.Passphrase = reports, o.Passphrase != ""
 	files = append(files, reports...)
 	if o.Viewer != "" {
 		viewer, err := copyFile(o.Viewer, filepath.Join(folder.Dir, ViewerName))
