@@ -2,26 +2,28 @@ package viewer_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/dom"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
-
 	"github.com/pcapsule/pcapsule/internal/browsertest"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/web/bundler"
 )
 
-// built is the viewer, built once for all tests as make viewer does, so that the compiler's cache has its packages.
+// built is the viewer that PCAPSULE_VIEWER names, or one that is built once for all tests as make viewer does, so that the
+// compiler's cache has its packages.
 var built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("PCAPSULE_VIEWER"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "viewer-")
 	if err != nil {
 		return "", err
@@ -64,100 +66,59 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// tab is the viewer in headless Chromium.
+// tab is the viewer in a headless browser.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t    *testing.T
+	page browsertest.Page
+}
 
-	mu    sync.Mutex
-	frame runtime.ExecutionContextID // of the frame in the sandbox, in which the viewer is
-	hold  bool                       // frames that a script makes are not that of the viewer
-	said  []string                   // exceptions and messages of the console
+// browsers are those in which the viewer must do the same. Firefox, which setup does not install, is part of nightly tests.
+var browsers = map[string]func(testing.TB, time.Duration) browsertest.Page{"Chromium": browsertest.Chromium, "Firefox": browsertest.Firefox}
+
+// inBrowsers runs a test in each browser.
+func inBrowsers(t *testing.T, test func(t *testing.T, b *tab)) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(browsers)) {
+		if name == "Chromium" || nightly.On() {
+			t.Run(name, func(t *testing.T) { test(t, open(t, name)) })
+		}
+	}
 }
 
 // open opens the viewer from the disk, and waits until it is ready.
-func open(t *testing.T) *tab {
+func open(t *testing.T, browser string) *tab {
 	t.Helper()
-	b := browse(t)
+	b := &tab{t, browsers[browser](t, 80*time.Minute)}
 	path, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.load(chromedp.Navigate("file://" + path))
+	b.load(func() error { return b.page.Open("file://" + path) })
 	b.until(`document.querySelector("main").dataset.state === "ready"`)
 	return b
 }
 
 // load opens the viewer, or opens it again, and waits until its script runs.
-func (b *tab) load(how chromedp.Action) {
+func (b *tab) load(how func() error) {
 	b.t.Helper()
-	b.held(false)
-	b.do(how)
-	b.until(`document.querySelector("main") !== null`)
-	b.held(true)
-}
-
-func (b *tab) held(on bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.hold = on
-}
-
-func browse(t *testing.T) *tab {
-	t.Helper()
-	// The frame stays in the process of the page, so that one connection sees both.
-	ctx := browsertest.Start(t, 40*time.Minute, chromedp.Flag("disable-features", "IsolateSandboxedIframes,site-per-process,Translate,BlinkGenPropertyTrees"))
-	b := &tab{t: t, ctx: ctx}
-	chromedp.ListenTarget(ctx, b.hear)
-	return b
-}
-
-func (b *tab) hear(event any) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch e := event.(type) {
-	case *runtime.EventExecutionContextCreated:
-		if !b.hold {
-			b.frame = e.Context.ID // the frame is made after the page
-		}
-	case *runtime.EventExceptionThrown:
-		b.said = append(b.said, e.ExceptionDetails.Error())
-	case *runtime.EventConsoleAPICalled:
-		b.said = append(b.said, fmt.Sprintf("console.%s %v", e.Type, e.Args))
+	if err := how(); err != nil {
+		b.t.Fatal(err)
 	}
+	b.until(`document.querySelector("main") !== null`)
 }
 
 // quiet checks that nothing ran that should not.
 func (b *tab) quiet() {
 	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.said) > 0 {
-		b.t.Errorf("the page said %q", b.said)
+	if said := b.page.Said(); len(said) > 0 {
+		b.t.Errorf("the page said %q", said)
 	}
-}
-
-func (b *tab) do(actions ...chromedp.Action) {
-	b.t.Helper()
-	if err := chromedp.Run(b.ctx, actions...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// inFrame evaluates an expression in the frame.
-func (b *tab) inFrame(expression string, value any) error {
-	b.mu.Lock()
-	id := b.frame
-	b.mu.Unlock()
-	return chromedp.Run(b.ctx, chromedp.Evaluate(expression, value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
-		return p.WithContextID(id).WithAwaitPromise(true)
-	}))
 }
 
 // text is the value of an expression in the frame.
 func (b *tab) text(expression string) (text string) {
 	b.t.Helper()
-	if err := b.inFrame(expression, &text); err != nil {
+	if err := b.page.Evaluate(expression, &text); err != nil {
 		b.t.Fatal(err)
 	}
 	return text
@@ -167,28 +128,24 @@ func (b *tab) text(expression string) (text string) {
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	var err error
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end) && b.ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var ok bool
 		// While the frame is made, there is none to look at.
-		if err = b.inFrame("!!("+expression+")", &ok); err == nil && ok {
+		if err = b.page.Evaluate("!!("+expression+")", &ok); err == nil && ok {
 			return
 		}
 	}
 	var text string
-	_ = b.inFrame("document.body.innerText", &text)
+	_ = b.page.Evaluate("document.body.innerText", &text)
 	b.t.Fatalf("waiting for %s: %v\n%.1200s", expression, err, text)
 }
 
 // choose gives files, or a folder, to an input.
 func (b *tab) choose(id string, files ...string) {
 	b.t.Helper()
-	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
-		o, _, err := runtime.Evaluate(fmt.Sprintf("document.getElementById(%q)", id)).WithContextID(b.frame).Do(ctx)
-		if err != nil {
-			return err
-		}
-		return dom.SetFileInputFiles(files).WithObjectID(o.ObjectID).Do(ctx)
-	}))
+	if err := b.page.Choose(id, files...); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // check gives a bundle and keys to the viewer, and returns the headline and the lines of the result. It begins with an empty
@@ -208,7 +165,14 @@ func (b *tab) check(path string, rederive bool, keys ...string) (headline, lines
 	}
 	b.until(fmt.Sprintf(`document.querySelector(".drop").innerText.includes(": " + %q)`, filepath.Base(path)))
 	b.text(fmt.Sprintf(`(document.getElementById("rederive").checked !== %t && document.getElementById("rederive").click(), "")`, rederive))
-	b.until(fmt.Sprintf(`document.getElementById("rederive").checked === %t && !document.getElementById("check").disabled`, rederive))
+	b.until(fmt.Sprintf(`document.getElementById("rederive").checked === %t`, rederive))
+	return b.result(path)
+}
+
+// result checks what was chosen.
+func (b *tab) result(path string) (headline, lines string) {
+	b.t.Helper()
+	b.until(`!document.getElementById("check").disabled`)
 	b.text(`document.getElementById("check").click(), ""`)
 	b.until(`["done", "failed"].includes(document.querySelector("main").dataset.state)`)
 	if problem := b.text(`document.querySelector(".problem")?.innerText ?? ""`); problem != "" {

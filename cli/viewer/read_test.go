@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	cdp "github.com/chromedp/cdproto/browser"
-
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 )
@@ -49,11 +47,10 @@ func saved(t *testing.T, path string) []byte {
 
 // TestTabReads reads a bundle in the tab, without a check: what it is, its calls by a filter, one of them with its packets,
 // connections, and packets for Wireshark.
-func TestTabReads(t *testing.T) {
-	b := open(t)
+func TestTabReads(t *testing.T) { inBrowsers(t, tabReads) }
+
+func tabReads(t *testing.T, b *tab) {
 	path := made(t, "../../samples/http1.pcapng", nil)
-	folder := t.TempDir()
-	b.do(cdp.SetDownloadBehavior(cdp.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(folder))
 	b.choose("folder", path)
 	b.press("#read")
 	b.shows("#calls-by", "http1")
@@ -75,7 +72,7 @@ func TestTabReads(t *testing.T) {
 		t.Error("a packet has no bytes")
 	}
 	b.press("#wireshark")
-	slice := saved(t, filepath.Join(folder, "http1.pcapng"))
+	slice := saved(t, filepath.Join(b.page.Saves(), "http1.pcapng"))
 	out := filepath.Join(t.TempDir(), "slice.pcapng")
 	if err := os.WriteFile(out, slice, 0o600); err != nil {
 		t.Fatal(err)
@@ -105,8 +102,9 @@ func TestTabReads(t *testing.T) {
 }
 
 // TestTabReadsWhatItChecked shows the lines of the check beside what the bundle says, and what is masked everywhere stays so.
-func TestTabReadsWhatItChecked(t *testing.T) {
-	b := open(t)
+func TestTabReadsWhatItChecked(t *testing.T) { inBrowsers(t, tabReadsWhatItChecked) }
+
+func tabReadsWhatItChecked(t *testing.T, b *tab) {
 	path := made(t, "../../samples/dns.pcap", func(m *bundle.Manifest) {
 		m.Warnings = append(m.Warnings, `<img src=x onerror="console.log('ran')"> <script>console.log('ran')</script>`)
 	})
@@ -125,8 +123,9 @@ func TestTabReadsWhatItChecked(t *testing.T) {
 }
 
 // TestTabReadsCaptures makes a bundle of a capture in the tab, and reads it.
-func TestTabReadsCaptures(t *testing.T) {
-	b := open(t)
+func TestTabReadsCaptures(t *testing.T) { inBrowsers(t, tabReadsCaptures) }
+
+func tabReadsCaptures(t *testing.T, b *tab) {
 	path, err := filepath.Abs("../../samples/dns.pcap")
 	if err != nil {
 		t.Fatal(err)

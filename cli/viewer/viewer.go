@@ -17,6 +17,7 @@ import (
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 
+	"github.com/pcapsule/pcapsule/cli/agekey"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/custody"
 	"github.com/pcapsule/pcapsule/cli/exit"
@@ -55,7 +56,7 @@ const then = "then"
 func run(s *console.Streams, args []string) int {
 	root := &cobra.Command{Use: "pcapsule-viewer", Short: "Check bundles in a browser", SilenceErrors: true, SilenceUsage: true}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(verify.Command(s, rederive, func(string) {}), custody.Receive(s), bundled(s), read(s), words(s))
+	root.AddCommand(verify.Command(s, rederive, func(string) {}), custody.Receive(s), bundled(s), read(s), decrypted(), words(s))
 	root.SetArgs(args)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
@@ -125,6 +126,38 @@ func words(s *console.Streams) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// decrypted returns the command decrypt, which opens a report of an encrypted package.
+func decrypted() *cobra.Command {
+	var output, passphrase string
+	var identities []string
+	c := &cobra.Command{
+		Use: "decrypt FILE -o FILE", Short: "Decrypt a report of a package", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			ids, err := agekey.Opening(identities, passphrase)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			r, err := age.Decrypt(f, ids...)
+			if err != nil {
+				return fmt.Errorf("decrypting %s: %w", args[0], err)
+			}
+			return whole.Create(output, 0o600, func(w io.Writer) error {
+				_, err := io.Copy(w, r)
+				return err
+			})
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "file to make")
+	c.Flags().StringArrayVar(&identities, "identity", nil, "age identity or SSH private key")
+	c.Flags().StringVar(&passphrase, "passphrase", "", "file with a passphrase")
+	return c
 }
 
 // bundled returns the command bundle, which makes a bundle of captures and packs it, so that the page can save one file.

@@ -1,4 +1,4 @@
-// Package browsertest runs Chromium for tests.
+// Package browsertest runs browsers for tests: Chromium, and Firefox.
 package browsertest
 
 import (

@@ -88,15 +88,14 @@ func filled(text string, part map[string]string) string {
 	}
 }
 
-// viewerPolicy allows the two scripts and styles of the page, its worker, and nothing else: no connection, image, form or
-// frame with an address. A frame inherits it.
+// viewerPolicy allows the two scripts of the page, its worker, styles and pictures inside a document, which reports have, and
+// nothing else: no connection, form or frame with an address. A frame inherits it.
 func viewerPolicy(part map[string]string) string {
 	sum := func(name string) string {
 		s := sha256.Sum256([]byte(part[name]))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(s[:]) + "'"
 	}
-	return "default-src 'none'; script-src " + sum("shell.js") + " " + sum("viewer.js") + " 'wasm-unsafe-eval'; style-src " + sum("shell.css") + " " + sum("viewer.css") +
-		"; worker-src blob:; connect-src 'none'; img-src 'none'; frame-src 'none'; form-action 'none'; base-uri 'none'; webrtc 'block'; require-trusted-types-for 'script'; trusted-types pcapsule"
+	return "default-src 'none'; script-src " + sum("shell.js") + " " + sum("viewer.js") + " 'wasm-unsafe-eval'; style-src 'unsafe-inline'; worker-src blob:; connect-src 'none'; img-src data:; frame-src 'none'; form-action 'none'; base-uri 'none'; webrtc 'block'; require-trusted-types-for 'script'; trusted-types pcapsule"
 }
 
 // encoded packs the program as text: its zstd, with the length before it, in base 85, which is a sixteenth shorter than base

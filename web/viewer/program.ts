@@ -1,4 +1,5 @@
 import { Problem } from "../src/client";
+import { trusted } from "./trusted";
 import type { Job, Question, Reply, Said } from "./worker";
 
 export type Progress = { done: number; total: number; text: string };
@@ -135,12 +136,7 @@ function crashed(what: string, command = "pcapsule verify"): string {
 	return (memory ? "The memory of this tab does not suffice" : "The program ended with an error of its own") + `. Use the program pcapsule instead: ${command}. It said: ` + (what.split("\n", 1)[0] ?? "").slice(0, 300);
 }
 
-declare const trustedTypes: { createPolicy(name: string, rules: { createScriptURL(s: string): string }): { createScriptURL(s: string): string } } | undefined;
-
-let trusted: { createScriptURL(s: string): string } | undefined;
-
 /** start starts the one script that a worker may be. */
 function start(address: string): Worker {
-	if (typeof trustedTypes !== "undefined") trusted ??= trustedTypes.createPolicy("pcapsule", { createScriptURL: (s) => (s === address ? s : "") });
-	return new Worker(trusted ? trusted.createScriptURL(address) : address);
+	return new Worker(trusted.createScriptURL(address));
 }

@@ -15,6 +15,7 @@ import { Connections } from "../src/views/connections/connections";
 import { Evidence } from "../src/views/evidence/evidence";
 import { recorded } from "../src/views/summary/summary";
 import type { Dropped } from "./dropped";
+import { Reports } from "./reports";
 
 /** Checked is what a check of the bundle said, if there was one. */
 export type Checked = { verdict: string; good: boolean; lines: string[] };
@@ -150,26 +151,5 @@ function Removed({ of }: { of: Derived }) {
 			{of.lacks.length ? <ul>{of.lacks.map((l) => <li key={l.detail}><T>{l.detail}</T>{l.packets ? `: ${plural(l.packets, "packet")}` : ""}</li>)}</ul> : null}
 			{of.rules.length ? <table><thead><tr><th>rule</th><th class="n">packets changed</th></tr></thead><tbody>{of.rules.map((r) => <tr key={r.rule}><td><T>{r.rule}</T></td><td class="n">{count(r.packets)}</td></tr>)}</tbody></table> : null}
 		</div>
-	);
-}
-
-/** Reports are files that came with the bundle. They are saved, not shown: they are documents of others. */
-function Reports({ list, name }: { list: Dropped[]; name: string }) {
-	const save = (f: Dropped): void => {
-		const a = document.createElement("a");
-		a.href = URL.createObjectURL(new Blob([f.blob], { type: "application/octet-stream" }));
-		a.download = f.path.split("/").pop() ?? "report";
-		a.click();
-		setTimeout(() => URL.revokeObjectURL(a.href), 60_000);
-	};
-	return (
-		<section>
-			<p>These files came with the bundle. The sender wrote them; this tab does not show what they say.</p>
-			<table>
-				<thead><tr><th>file</th><th class="n">bytes</th><th /></tr></thead>
-				<tbody>{list.map((f) => <tr key={f.path}><td><T>{f.path.split("/").pop()}</T></td><td class="n">{count(f.blob.size)}</td><td><button type="button" onClick={() => save(f)}>Save</button></td></tr>)}</tbody>
-			</table>
-			<Same what="Every figure of a report compared with the bundle: " command={`pcapsule report verify REPORT ${quoted(name)}`} />
-		</section>
 	);
 }

@@ -14,7 +14,7 @@ type State =
 	| { at: "loading" | "ready" }
 	| { at: "running"; progress?: Progress }
 	| { at: "done"; item: Item; ended: Ended; words: string }
-	| { at: "reading"; item: Item; checked: Checked | null }
+	| { at: "reading"; item: Item; checked: Checked | null; reports: Dropped[] }
 	| { at: "failed"; problem: string };
 
 const nothing: Found = { keys: [], identities: [] };
@@ -27,26 +27,47 @@ const titles = { bundle: "Bundle", package: "Handover package", captures: "Captu
 /** made is where the program puts the bundle that it makes of captures or takes out of a package. */
 const made = "/out/bundle.pcapsule";
 
+/** Openers are what opens a package: files with private keys, and one with a passphrase. */
+type Openers = { identities: Dropped[]; passphrase: Dropped[] };
+
+/** opening returns the arguments for them. */
+const opening = (o: Openers): string[] => [...o.identities.flatMap((k) => ["--identity", k.path]), ...o.passphrase.flatMap((k) => ["--passphrase", k.path])];
+
 /** commandOf returns the arguments for an item, and the command of the program that does the same. */
-function commandOf(item: Item, rederive: boolean, keys: Dropped[], identities: Dropped[]): { args: string[]; same: string } {
+function commandOf(item: Item, rederive: boolean, keys: Dropped[], openers: Openers): { args: string[]; same: string } {
 	const signers = keys.flatMap((k) => ["--signer", k.path]), again = rederive ? ["--rederive"] : [];
 	switch (item.kind) {
 		case "bundle":
 			return { args: ["verify", item.name, ...again, ...signers], same: `pcapsule verify ${item.name}${rederive ? " --rederive" : ""}` };
 		case "package":
-			return { args: ["receive", item.name, "-o", made, ...identities.flatMap((k) => ["--identity", k.path]), ...signers, "then", "verify", made, ...again, ...signers], same: `pcapsule receive ${item.name}` };
+			return { args: ["receive", item.name, "-o", made, ...opening(openers), ...signers, "then", "verify", made, ...again, ...signers], same: `pcapsule receive ${item.name}` };
 		case "captures":
 			return { args: ["bundle", ...item.files.map((f) => f.path), "-o", made], same: `pcapsule bundle ${item.name}` };
 	}
 }
 
 /** readOf returns the arguments to read an item. */
-function readOf(item: Item, identities: Dropped[]): string[] {
-	return item.kind === "package" ? ["receive", item.name, "-o", made, ...identities.flatMap((k) => ["--identity", k.path]), "then", "read", made] : ["read", item.name];
+function readOf(item: Item, openers: Openers): string[] {
+	return item.kind === "package" ? ["receive", item.name, "-o", made, ...opening(openers), "then", "read", made] : ["read", item.name];
 }
 
-/** reportsOf are the reports and the cover sheet in a handover package. */
-const reportsOf = (item: Item): Dropped[] => (item.kind === "package" ? item.files.filter((f) => /\/(report-[^/]*|cover\.(html|pdf|jsonld))$/.test(f.path)) : []);
+/** reportsOf are the reports and the cover sheets in a handover package, decrypted if a key or the passphrase opens them. */
+async function reportsOf(p: Program, item: Item, openers: Openers): Promise<Dropped[]> {
+	if (item.kind !== "package") return [];
+	const list = item.files.filter((f) => /\/(report-[^/]*|cover\.(html|pdf|jsonld))$/.test(f.path));
+	const plain: Dropped[] = [];
+	for (const f of list) {
+		const path = "/in/" + f.path, to = "/out/report", open = [...openers.identities, ...openers.passphrase];
+		if (!f.path.endsWith(".age") || open.length === 0) {
+			plain.push(f);
+			continue;
+		}
+		const ended = await p.run({ args: ["decrypt", path, "-o", to, ...opening(openers)], files: [{ path, blob: f.blob }, ...open], keep: [to] }, () => undefined);
+		const text = ended.files[to];
+		plain.push(ended.code === 0 && text ? { path: f.path.replace(/\.age$/, ""), blob: new Blob([text as BlobPart]) } : f);
+	}
+	return plain;
+}
 
 /** lineClass is how a line of the result looks. */
 const lineClass = (line: string): string => (line.startsWith("no ") || line.startsWith("error: ") ? "no" : line.startsWith("not checked") ? "quiet" : "");
@@ -76,6 +97,7 @@ function Viewer() {
 	const [state, setState] = useState<State>({ at: "loading" });
 	const [found, setFound] = useState<Found>(nothing);
 	const [pasted, setPasted] = useState("");
+	const [passphrase, setPassphrase] = useState("");
 	const [rederive, setRederive] = useState(true);
 	const [over, setOver] = useState(false);
 	const program = useRef<Program>();
@@ -95,19 +117,20 @@ function Viewer() {
 			setState({ at: "failed", problem: err instanceof Error ? err.message : String(err) });
 		}
 	};
+	const placed = (folder: string, list: Dropped[]) => list.map((k, i) => ({ path: `/${folder}/${i}/${k.path}`, blob: k.blob }));
+	const openersOf = (): Openers => ({ identities: placed("identities", found.identities), passphrase: passphrase ? [{ path: "/passphrase", blob: new Blob([passphrase]) }] : [] });
 	const check = async () => {
 		const p = program.current, item = found.item;
 		if (!p || !item) return;
-		const placed = (folder: string, list: Dropped[]) => list.map((k, i) => ({ path: `/${folder}/${i}/${k.path}`, blob: k.blob }));
-		const keys = placed("keys", [...found.keys, ...(pasted.trim() ? [{ path: "pasted", blob: new Blob([pasted]) }] : [])]), identities = placed("identities", found.identities);
-		const command = commandOf(item, rederive, keys, identities), size = item.files.reduce((n, f) => n + f.blob.size, 0);
+		const keys = placed("keys", [...found.keys, ...(pasted.trim() ? [{ path: "pasted", blob: new Blob([pasted]) }] : [])]), openers = openersOf();
+		const command = commandOf(item, rederive, keys, openers), size = item.files.reduce((n, f) => n + f.blob.size, 0);
 		if (size > largest) {
 			setState({ at: "failed", problem: `${item.name} has ${size} bytes, more than the ${largest} that a tab can work on. Use the program: ${command.same}` });
 			return;
 		}
 		setState({ at: "running" });
 		try {
-			const files = [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...keys, ...identities];
+			const files = [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...keys, ...openers.identities, ...openers.passphrase];
 			const ended = await p.run({ args: command.args, files, keep: item.kind === "captures" ? [made + ".zip"] : [] }, (progress) => setState({ at: "running", progress }));
 			const digest = /^tagmanifest sha256 ([0-9a-f]{64})$/m.exec(ended.out)?.[1];
 			const words = digest ? (await p.run({ args: ["words", digest], files: [] }, () => undefined)).out.trim() : "";
@@ -123,12 +146,13 @@ function Viewer() {
 			setState({ at: "failed", problem: `${item.name} has ${size} bytes, more than the ${largest} that a tab can work on. Use the program: pcapsule open ${item.name}` });
 			return;
 		}
-		const identities = found.identities.map((k, i) => ({ path: `/identities/${i}/${k.path}`, blob: k.blob }));
+		const openers = openersOf(), open = [...openers.identities, ...openers.passphrase];
 		setState({ at: "running" });
 		try {
-			const reading = await p.read({ args: [...readOf(item, identities), "--state", stateOf(checked)], files: [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...identities] }, (progress) => setState({ at: "running", progress }));
+			const reports = await reportsOf(p, item, openers);
+			const reading = await p.read({ args: [...readOf(item, openers), "--state", stateOf(checked)], files: [...item.files.map((f) => ({ path: "/in/" + f.path, blob: f.blob })), ...open] }, (progress) => setState({ at: "running", progress }));
 			answeredBy((path, init) => reading.ask(path, init));
-			setState({ at: "reading", item, checked });
+			setState({ at: "reading", item, checked, reports });
 		} catch (err) {
 			setState({ at: "failed", problem: err instanceof Error ? err.message : String(err) });
 		}
@@ -137,7 +161,7 @@ function Viewer() {
 		program.current?.cancel();
 		setState({ at: "ready" });
 	};
-	if (state.at === "reading") return <Read name={state.item.name} checked={state.checked} reports={reportsOf(state.item)} close={cancel} />;
+	if (state.at === "reading") return <Read name={state.item.name} checked={state.checked} reports={state.reports} close={cancel} />;
 	const busy = state.at === "loading" || state.at === "running";
 	return (
 		<main class="check" aria-busy={busy ? "true" : "false"} data-state={state.at}>
@@ -146,11 +170,12 @@ function Viewer() {
 			<div class={over ? "drop over" : "drop"}
 				onDragOver={(e) => { e.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)}
 				onDrop={(e) => { e.preventDefault(); setOver(false); if (e.dataTransfer) void add(dropped(e.dataTransfer)); }}>
-				<p>Drop a bundle here, its folder or its ZIP, and the public keys of those who must have signed it. A handover package needs the key that opens it; of captures a bundle is made.</p>
+				<p>Drop a bundle here, its folder or its ZIP, and the public keys of those who must have signed it. A handover package needs the key or passphrase that opens it; of captures a bundle is made.</p>
 				<Choose id="files" multiple onFiles={add}>Choose files…</Choose>
 				<Choose id="folder" folder onFiles={add}>Choose a folder…</Choose>
 				{found.item && <p>{titles[found.item.kind]}: <b>{found.item.name}</b>{found.item.kind === "captures" && found.item.files.length > 1 ? ` and ${found.item.files.length - 1} more` : ""}</p>}
-				<button type="button" id="forget" onClick={() => { setFound(nothing); setPasted(""); setState({ at: "ready" }); }}>Forget all</button>
+				{found.item?.kind === "package" && <p><label>Passphrase, if the sender chose one: <input type="password" id="passphrase" autocomplete="off" value={passphrase} onInput={(e) => setPassphrase(e.currentTarget.value)} /></label></p>}
+				<button type="button" id="forget" onClick={() => { setFound(nothing); setPasted(""); setPassphrase(""); setState({ at: "ready" }); }}>Forget all</button>
 				{found.keys.length + found.identities.length > 0 && <ul>{found.keys.map((k) => <li>Key: {k.path}</li>)}{found.identities.map((k) => <li>Key that opens a package: {k.path}</li>)}</ul>}
 			</div>
 			<details>
