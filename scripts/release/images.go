@@ -30,7 +30,7 @@ func buildImages(r *release, names []string, out string) error {
 	}
 	t := *targets[i]
 	t.tree, t.env, t.programs, t.images = nil, nil, nil, list
-	t.link = "-Wl,--gc-sections -Wl,--no-export-dynamic"
+	t.link = "-Wl,--gc-sections"
 	dir := filepath.Join(out, "bin", t.os+"-"+t.arch)
 	if err := download(); err != nil {
 		return err

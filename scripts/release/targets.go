@@ -67,10 +67,9 @@ type runner struct {
 	emulated bool
 }
 
-// gnuLink drops code that main cannot reach and exports no symbols; by default DuckDB's library
-// exports all of its own. The C++ library is linked statically, from a folder that has nothing else
+// gnuLink drops code that main cannot reach. The C++ library is linked statically, from a folder that has nothing else
 // (make-tree.sh). libgcc is not: every Linux has it, and the static one needs a newer glibc (2.35).
-const gnuLink = "-Wl,--gc-sections -Wl,--no-export-dynamic -L/opt/static/"
+const gnuLink = "-Wl,--gc-sections -L/opt/static/"
 
 // targets is the table of the release.
 var targets = []*target{
