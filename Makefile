@@ -5,13 +5,14 @@
 # make build  build bin/pcapsule
 # make recorder  build bin/pcapsule-recorder, the static program for a cluster's nodes
 # make viewer  build bin/pcapsule-viewer.html, which checks and reads bundles in a browser
-# make viewer-check  compare it with the program in headless Chromium, on all samples and tamperings; takes long
+# make viewer-check  compare it with the program in headless Chromium and Firefox, on all samples and tamperings; takes long
 # make hub  build bin/pcapsule-hub, the static program that collects from them
 # make lint unit lake-unit chart accept race  parts of make test and make extended
 # make fuzz   2 seconds on every fuzz target (FUZZTIME=30s for longer); make fuzz-short: those that scripts/fuzz.sh lists
 # make bench-ask  measure how long questions and reports about 5 million calls take
 # make bench-cold  measure commands that start cold: time, processor time and memory (OLD=PROGRAM: compare with it, in turn; RUNS=N, default 7)
 # make bench-floods measure captures that cost much more than their size (OLD=PROGRAM: compare with it, in turn)
+# make bench-viewer CAPTURE=FILE  measure the viewer against the program on a bundle of a capture: opening, time, memory
 # make bench-tls  measure the cost of decryption, on one conversation in clear text and as TLS
 # make bench-live  measure the lag of live answers at 20,000 packets/s: 30 s
 # make bench-record  compare packet recorders; needs root (BENCH_SHORT=1: 2 min, else 20)
@@ -46,7 +47,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: viewer viewer-check accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check sigma unit clean release release-check release-short
+.PHONY: viewer viewer-check firefox bench-viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check sigma unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -57,9 +58,17 @@ viewer:
 	GOOS=js GOARCH=wasm CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o .cache/viewer.wasm ./cmd/pcapsule-viewer
 	$(GO) run ./web/build -viewer bin/pcapsule-viewer.html -program .cache/viewer.wasm
 
-viewer-check: build
-	PCAPSULE_NIGHTLY=1 $(GO) test -timeout 90m ./cli/viewer
+viewer-check bench-viewer: export PCAPSULE_VIEWER = $(CURDIR)/bin/pcapsule-viewer.html
+viewer-check: build viewer firefox
+	PCAPSULE_NIGHTLY=1 $(GO) test -timeout 120m ./cli/viewer
 	PCAPSULE_NIGHTLY=1 $(GO) test -timeout 60m -run 'TestReader' ./mcp
+
+# Only tests of the viewer at full length need it, so setup does not install it.
+firefox:
+	@command -v firefox-esr >/dev/null || command -v firefox >/dev/null || apt-get install -qq --no-install-recommends firefox-esr
+
+bench-viewer: build viewer firefox
+	PCAPSULE_SPEED=$(abspath $(CAPTURE)) $(GO) test -count=1 -v -timeout 60m -run TabSpeed ./cli/viewer
 
 recorder:
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/pcapsule-recorder ./cmd/pcapsule-recorder
@@ -98,7 +107,7 @@ extended: setup
 NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check sigma e2e release-check
 nightly: export PCAPSULE_NIGHTLY = 1
 nightly: FUZZTIME = 30s
-nightly: setup
+nightly: setup firefox
 	@failed=; for part in $(NIGHTLY); do $(MAKE) --no-print-directory FUZZTIME=$(FUZZTIME) timed-$$part || failed="$$failed $$part"; done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 timed-%:

@@ -249,7 +249,7 @@ func (e *env) runReceive(ctx context.Context, path string, f *receiveFlags) erro
 		return err
 	}
 	if p.Encrypted && len(ids) == 0 {
-		return exit.Usagef("%s is encrypted: give the key that opens it with --identity, or a file with its passphrase with --passphrase", path)
+		return exit.With(fmt.Errorf("%s: %w", path, handover.ErrEncrypted), exit.Usage, "give the key that opens it with --identity, or a file with its passphrase with --passphrase")
 	}
 	report, err := p.Unpack(ctx, output, ids)
 	if err != nil {

@@ -80,6 +80,8 @@ func explain(err error) (text, hint string, code int) {
 	var large *reader.TooLargeError
 	text = strings.TrimSpace(exit.Text(err))
 	switch {
+	case errors.Is(err, handover.ErrEncrypted):
+		return text, "enter the passphrase, or add the private key that opens it", exit.Usage
 	case errors.As(err, &coded):
 		return text, coded.Hint, coded.Code
 	case errors.As(err, &newer):

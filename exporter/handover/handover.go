@@ -51,6 +51,9 @@ var ErrNotPackage = errors.New("not a package that was handed over")
 // ErrParts means that a part of a package is missing, extra or changed.
 var ErrParts = errors.New("the package is not complete")
 
+// ErrEncrypted means that nothing was given that opens an encrypted package.
+var ErrEncrypted = errors.New("the package is encrypted")
+
 // File is a file of a package.
 type File struct {
 	Name   string        `json:"name"`

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +43,6 @@ func Firefox(t testing.TB, most time.Duration) Page {
 		t.Fatal(err)
 	}
 	c := exec.Command(program, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0", "--width", "1280", "--height", "900", "about:blank")
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with the processes of its pages
 	said, err := c.StderrPipe()
 	if err == nil {
 		err = c.Start()
@@ -52,17 +50,20 @@ func Firefox(t testing.TB, most time.Duration) Page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-	end := time.AfterFunc(most, stop)
+	// Its other processes end with it.
+	end := time.AfterFunc(most, func() { _ = c.Process.Kill() })
 	t.Cleanup(func() {
-		end.Stop()
-		stop()
+		if p.conn != nil {
+			_ = p.command("browser.close", map[string]any{}, nil)
+			p.conn.Close()
+		}
+		end.Reset(5 * time.Second)
 		_ = c.Wait()
+		end.Stop()
 	})
 	if err := p.connect(said); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.conn.Close() })
 	return p
 }
 
@@ -264,7 +265,7 @@ func (p *firefox) Choose(id string, paths ...string) error {
 			names, err = json.Marshal(relative)
 		}
 		if err == nil {
-			_, _, err = p.evaluate(fmt.Sprintf(`document.getElementById(%q).addEventListener("change", (e) => %s.forEach((path, i) => Object.defineProperty(e.target.files[i], "webkitRelativePath", {value: path})), {capture: true, once: true})`, id, names))
+			_, _, err = p.evaluate(fmt.Sprintf(`(document.getElementById(%[1]q).multiple = true, document.getElementById(%[1]q)).addEventListener("change", (e) => %[2]s.forEach((path, i) => Object.defineProperty(e.target.files[i], "webkitRelativePath", {value: path})), {capture: true, once: true})`, id, names))
 		}
 		if err != nil {
 			return err

@@ -24,8 +24,11 @@ const headline = (kind: Item["kind"], code: number): string =>
 
 const titles = { bundle: "Bundle", package: "Handover package", captures: "Captures" };
 
-/** made is where the program puts the bundle that it makes of captures or takes out of a package. */
+/** made is where the program puts the bundle that it makes of captures. */
 const made = "/out/bundle.pcapsule";
+
+/** inside is the name of the bundle in a package, which the program gives to what it takes out. */
+const inside = (item: Item): string => item.files.map((f) => /(?:^|\/)([^/-][^/]*\.pcapsule)\.zip(?:\.age)?(?:\.001)?$/.exec(f.path)?.[1]).find((name) => name !== undefined) ?? "bundle.pcapsule";
 
 /** Openers are what opens a package: files with private keys, and one with a passphrase. */
 type Openers = { identities: Dropped[]; passphrase: Dropped[] };
@@ -40,7 +43,7 @@ function commandOf(item: Item, rederive: boolean, keys: Dropped[], openers: Open
 		case "bundle":
 			return { args: ["verify", item.name, ...again, ...signers], same: `pcapsule verify ${item.name}${rederive ? " --rederive" : ""}` };
 		case "package":
-			return { args: ["receive", item.name, "-o", made, ...opening(openers), ...signers, "then", "verify", made, ...again, ...signers], same: `pcapsule receive ${item.name}` };
+			return { args: ["receive", item.name, "-o", inside(item), ...opening(openers), ...signers, "then", "verify", inside(item), ...again, ...signers], same: `pcapsule receive ${item.name}` };
 		case "captures":
 			return { args: ["bundle", ...item.files.map((f) => f.path), "-o", made], same: `pcapsule bundle ${item.name}` };
 	}
@@ -48,7 +51,7 @@ function commandOf(item: Item, rederive: boolean, keys: Dropped[], openers: Open
 
 /** readOf returns the arguments to read an item. */
 function readOf(item: Item, openers: Openers): string[] {
-	return item.kind === "package" ? ["receive", item.name, "-o", made, ...opening(openers), "then", "read", made] : ["read", item.name];
+	return item.kind === "package" ? ["receive", item.name, "-o", inside(item), ...opening(openers), "then", "read", inside(item)] : ["read", item.name];
 }
 
 /** reportsOf are the reports and the cover sheets in a handover package, decrypted if a key or the passphrase opens them. */
@@ -161,7 +164,7 @@ function Viewer() {
 		program.current?.cancel();
 		setState({ at: "ready" });
 	};
-	if (state.at === "reading") return <Read name={state.item.name} checked={state.checked} reports={state.reports} close={cancel} />;
+	if (state.at === "reading") return <Read name={state.item.kind === "package" ? inside(state.item) : state.item.name} checked={state.checked} reports={state.reports} close={cancel} />;
 	const busy = state.at === "loading" || state.at === "running";
 	return (
 		<main class="check" aria-busy={busy ? "true" : "false"} data-state={state.at}>
