@@ -171,8 +171,10 @@ func TestCoverageTellsNoMatchFromNotRecorded(t *testing.T) {
 		{"everything", 0, 0, forensics.Complete},
 		{"exactly the recording", first, last, forensics.Complete},
 		{"within it", first + 1, last - 1, forensics.Complete},
-		{"from before it", first - 5, last, forensics.Partial},
-		{"beyond it", first, last + 5, forensics.Partial},
+		{"from before it", first - 1e6, last, forensics.Partial},
+		{"beyond it", first, last + 1e6 + 1, forensics.Partial},
+		{"from less than a millisecond before it", first - 5, last, forensics.Complete},
+		{"less than a millisecond beyond it", first, last + 5, forensics.Complete},
 		{"before it", first - 10, first - 5, forensics.None},
 		{"after it", last + 5, last + 10, forensics.None},
 	} {
