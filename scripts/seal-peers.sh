@@ -4,7 +4,7 @@
 # sigstore's timestamp-authority, built from its Go module, stamps a seal, and OpenSSL checks the stamp.
 # case_validate (PyPI: case-utils) checks the cover sheet's CASE/UCO description. securesystemslib verifies the
 # envelope, in-toto-attestation its statement, jsonschema its acquisition record, and bagit the files. veraPDF (Maven
-# Central) judges cover.pdf. It needs go, openssl, curl, java, mvn and python3 with venv. It is not part of make test: the programs have 300 MB.
+# Central) judges cover.pdf, of which pdfium and ZXing read the QR code. It needs go, openssl, curl, java, mvn and python3 with venv. It is not part of make test: the programs have 300 MB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 capture=${1:-samples/shop.pcapng}
@@ -57,9 +57,16 @@ openssl ca -config ca.cnf -gencrl -out bad.crl
 
 ./pcapsule handover b.pcapsule --to "A. Auditor"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check case-utils==0.18.0 'securesystemslib[crypto]==1.6.0' in-toto-attestation==0.9.3 jsonschema==4.26.0 bagit==1.9.0
+venv/bin/pip install --quiet --disable-pip-version-check case-utils==0.18.0 'securesystemslib[crypto]==1.6.0' in-toto-attestation==0.9.3 jsonschema==4.26.0 bagit==1.9.0 zxing-cpp==3.1.1 pypdfium2==5.15.2 numpy pillow==13.0.0
 venv/bin/python "$OLDPWD/scripts/seal-peers.py" b.pcapsule examiner.pub "$OLDPWD/docs/format/acquisition.schema.json"
 venv/bin/case_validate --built-version case-1.4.0 b.handover/cover.jsonld
+# A reader of QR codes reads the fingerprint from the printed page.
+venv/bin/python - b.handover/cover.pdf <<'EOF' | grep "sha256:$(sha256sum b.pcapsule/tagmanifest-sha256.txt | cut -d' ' -f1)$"
+import sys, numpy, pypdfium2, zxingcpp
+for page in pypdfium2.PdfDocument(sys.argv[1]):
+    for code in zxingcpp.read_barcodes(numpy.array(page.render(scale=3).to_pil().convert("L"))):
+        print(code.format, code.text)
+EOF
 
 # The cover sheet is PDF/A-3a and PDF/UA-1.
 mkdir java

@@ -214,7 +214,7 @@ func wireStages(number *int) (list []stage) {
 
 // joinBlocks joins the data of frames of DNP3, which has a checksum after every 16 bytes.
 func joinBlocks(text []byte) (out []byte) {
-	for len(text) >= 10 && text[0] == 5 && text[1] == 0x64 {
+	for len(text) >= 10 && text[0] == 5 && text[1] == 0x64 && text[2] > 5 {
 		n := int(text[2]) - 5
 		for text = text[10:]; n > 0; {
 			size := min(n, 16)
@@ -231,7 +231,7 @@ func joinBlocks(text []byte) (out []byte) {
 func joinRecords(text []byte) (out []byte) {
 	for len(text) >= 8 && text[0] == 1 {
 		n := int(binary.BigEndian.Uint16(text[4:]))
-		if 8+n > len(text) {
+		if 8+n+int(text[6]) > len(text) {
 			return out
 		}
 		out = append(out, text[8:8+n]...)
