@@ -64,8 +64,8 @@ func (a *Authority) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the certificate authority: Secret %s: %w", secretName, err)
 	}
-	root := s.Data[mutual.AuthorityKey]
-	issuer, err := mutual.ReadIssuer(root, s.Data[keyKey])
+	root, key, _ := material(s)
+	issuer, err := mutual.ReadIssuer(root, key)
 	if err != nil {
 		return fmt.Errorf("opening the certificate authority: Secret %s: %w", secretName, err)
 	}
@@ -84,6 +84,19 @@ func (a *Authority) Refresh(ctx context.Context) error {
 	return nil
 }
 
+// material is the certificate and the key of an authority in a Secret. made: somebody else made them, such as
+// cert-manager, who also replaces them. Only its first certificate counts: whoever issued that one must not be able to
+// name a hub or a recorder.
+func material(s *core.Secret) (cert, key []byte, made bool) {
+	if cert, ok := s.Data[core.TLSCertKey]; ok {
+		if block, _ := pem.Decode(cert); block != nil {
+			cert = pem.EncodeToMemory(block)
+		}
+		return cert, s.Data[core.TLSPrivateKeyKey], true
+	}
+	return s.Data[mutual.AuthorityKey], s.Data[keyKey], false
+}
+
 // secret returns the Secret of an authority that is valid for some time.
 func (a *Authority) secret(ctx context.Context) (*core.Secret, error) {
 	secrets := a.core.Secrets(a.namespace)
@@ -93,8 +106,9 @@ func (a *Authority) secret(ctx context.Context) (*core.Secret, error) {
 	}
 	there := err == nil
 	if there {
-		issuer, err := mutual.ReadIssuer(s.Data[mutual.AuthorityKey], s.Data[keyKey])
-		if err != nil || time.Until(issuer.Certificate.NotAfter) > tooOld {
+		cert, key, made := material(s)
+		issuer, err := mutual.ReadIssuer(cert, key)
+		if err != nil || made || time.Until(issuer.Certificate.NotAfter) > tooOld {
 			return s, err
 		}
 	}

@@ -207,3 +207,27 @@ func TestAuthorityThatEndsSoon(t *testing.T) {
 		t.Error("it is kept")
 	}
 }
+
+// TestAuthorityOfCertManager: a certificate and a key that somebody else made are used and never replaced, and the one
+// who issued them is not trusted.
+func TestAuthorityOfCertManager(t *testing.T) {
+	cert, key, err := mutual.NewIssuer("ours", tooOld-time.Hour, time.Now()) // cert-manager renews it when it wants
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, _, err := mutual.NewIssuer("the company's", time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &core.Secret{ObjectMeta: meta.ObjectMeta{Name: secretName, Namespace: "pcapsule"}, Type: core.SecretTypeTLS,
+		Data: map[string][]byte{core.TLSCertKey: append(append([]byte{}, cert...), above...), core.TLSPrivateKeyKey: key, mutual.AuthorityKey: above}}
+	f := api(t, s)
+	a := open(t, f)
+	if string(a.root) != string(cert) || a.issuer.Certificate.Subject.CommonName != "ours" {
+		t.Errorf("the authority is %s", a.issuer.Certificate.Subject)
+	}
+	now, err := (&corefake.FakeCoreV1{Fake: f}).Secrets("pcapsule").Get(t.Context(), secretName, meta.GetOptions{})
+	if err != nil || string(now.Data[core.TLSPrivateKeyKey]) != string(key) || len(now.Data) != 3 {
+		t.Errorf("the Secret was changed: %v", err)
+	}
+}
