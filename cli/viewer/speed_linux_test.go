@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -50,6 +49,35 @@ func children(t *testing.T) (u usage) {
 	return u
 }
 
+// program checks a bundle with the program, which has one thread.
+func program(t *testing.T, path string, rederive bool) (u usage) {
+	t.Helper()
+	args := []string{"verify", path}
+	if rederive {
+		args = append(args, "--rederive")
+	}
+	c := exec.Command(pcapsule(t), args...)
+	c.Env = append(os.Environ(), "GOMAXPROCS=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The peak that the kernel reports at the end is at least that of this test, which made the process.
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+			return u
+		case <-time.After(20 * time.Millisecond):
+			u.peak = max(u.peak, children(t).peak)
+		}
+	}
+}
+
 // TestTabSpeed measures the viewer against the program, which has one thread: opening, and a check of a bundle of the capture that
 // PCAPSULE_SPEED names. Processor time counts, because other programs may run. Run it alone.
 func TestTabSpeed(t *testing.T) {
@@ -72,18 +100,8 @@ func TestTabSpeed(t *testing.T) {
 	}
 	t.Logf("capture %d bytes, bundle %d bytes", size(capture), size(path))
 	for _, rederive := range []bool{false, true} {
-		args := []string{"verify", path}
-		if rederive {
-			args = append(args, "--rederive")
-		}
-		c := exec.Command(pcapsule(t), args...)
-		c.Env = append(os.Environ(), "GOMAXPROCS=1")
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		peak := c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
-		native := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-		t.Logf("program, rederive %t: %.1f CPU s, peak %d MB", rederive, native.Seconds(), peak/1_000_000)
+		native := program(t, path, rederive)
+		t.Logf("program, rederive %t: %.1f CPU s, peak %d MB", rederive, native.cpu.Seconds(), native.peak/1_000_000)
 		for _, browser := range []string{"Chromium", "Firefox"} {
 			t.Run(fmt.Sprintf("%s %t", browser, rederive), func(t *testing.T) {
 				began := time.Now()
@@ -96,7 +114,7 @@ func TestTabSpeed(t *testing.T) {
 				}
 				u := children(t)
 				used := u.cpu - opened.cpu
-				t.Logf("check: %.1f CPU s, %.1f times the program; peak %d MB, %.1f times; %.1f s", used.Seconds(), float64(used)/float64(native), u.peak/1_000_000, float64(u.peak)/float64(peak), time.Since(began).Seconds())
+				t.Logf("check: %.1f CPU s, %.1f times the program; peak %d MB, %.1f times; %.1f s", used.Seconds(), float64(used)/float64(native.cpu), u.peak/1_000_000, float64(u.peak)/float64(native.peak), time.Since(began).Seconds())
 			})
 		}
 	}

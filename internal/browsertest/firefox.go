@@ -172,7 +172,7 @@ func (p *firefox) command(method string, params, result any) error {
 			return nil
 		}
 		return json.Unmarshal(r.Result, result)
-	case <-time.After(3 * time.Minute):
+	case <-time.After(10 * time.Minute):
 		return fmt.Errorf("%s: no answer", method)
 	}
 }
