@@ -78,6 +78,9 @@ type firefox struct {
 	said    []string
 }
 
+// refusal is what Firefox says of something that it did not load, which Chromium does not tell.
+var refusal = regexp.MustCompile(`^(Content-Security-Policy|Security Error): `)
+
 // reply is what the browser says: the answer to a command, or an event.
 type reply struct {
 	Type    string
@@ -140,7 +143,9 @@ func (p *firefox) listen() {
 			return
 		}
 		if r.Type == "event" {
-			p.said = append(p.said, r.Params.Type+" "+r.Params.Level+" "+r.Params.Text)
+			if !refusal.MatchString(r.Params.Text) {
+				p.said = append(p.said, r.Params.Type+" "+r.Params.Level+" "+r.Params.Text)
+			}
 		} else if w, ok := p.waiting[r.ID]; ok {
 			delete(p.waiting, r.ID)
 			w <- r
