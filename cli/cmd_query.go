@@ -300,7 +300,9 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 	}
 	if unread, err := ask.Unread(ctx, cs, res.Coverage.From, res.Coverage.To); err == nil {
 		for _, n := range unread {
-			e.Remark("%s", n)
+			if !slices.Contains(res.Notes, n) {
+				e.Remark("%s", n)
+			}
 		}
 	}
 }

@@ -33,7 +33,9 @@ call_id.`,
 			if asJSON {
 				return format.CallJSON(&e.Streams, x)
 			}
-			return format.Call(&e.Streams, x)
+			err = format.Call(&e.Streams, x)
+			e.markRedacted(cs)
+			return err
 		},
 	}
 	e.maskFlag(c)
@@ -42,6 +44,13 @@ call_id.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	command.SizeVar(c.Flags(), &maxBody, "max-body", "", 16<<10, 1, 1<<30, "maximum size of each body to show")
 	return c
+}
+
+// markRedacted says what facts of a redaction are worth.
+func (e *env) markRedacted(cs *forensics.Case) {
+	if len(cs.Redactions()) > 0 {
+		e.Remark("%s", forensics.NotProved)
+	}
 }
 
 func (e *env) cmdFollow() *cobra.Command {

@@ -115,7 +115,11 @@ func (c *Case) head(p *plan, q *Query) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Coverage: cov, Now: p.now, Notes: p.notes}, nil
+	r := &Result{Coverage: cov, Now: p.now, Notes: p.notes}
+	if len(c.Redactions()) > 0 {
+		r.Notes = append(slices.Clip(r.Notes), NotProved)
+	}
+	return r, nil
 }
 
 // fill reads up to limit rows and up to most bytes.
