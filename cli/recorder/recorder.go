@@ -99,6 +99,7 @@ type flags struct {
 	metrics, logFormat                   string
 	transfer, tlsCert, tlsKey, tlsCA     string
 	config, rows                         string
+	transferRate                         shared.Size
 }
 
 // lookup finds an environment variable.
@@ -223,6 +224,7 @@ func (f *flags) define(fl *pflag.FlagSet) {
 	shared.Between(fl, "wait", &f.patience, 0, shared.Longest)
 	fl.StringVar(&f.metrics, "metrics", ":9464", "address of /metrics, /healthz and /readyz; empty: none")
 	fl.StringVar(&f.transfer, "transfer", "", "address where the hub gets segments, by mutual TLS, such as :9465; empty: none")
+	shared.SizeVar(fl, &f.transferRate, "transfer-rate", "", 100<<20, 0, shared.Largest, "bytes that the hub gets in a second; 0: no limit")
 	fl.StringVar(&f.tlsCert, "tls-cert", "", "certificate for --transfer, a file that is read again when it changes (default: one that is requested from the cluster)")
 	fl.StringVar(&f.tlsKey, "tls-key", "", "private key of --tls-cert")
 	fl.StringVar(&f.tlsCA, "tls-ca", "", "authority of the hub's certificate, with --tls-cert")
@@ -294,7 +296,7 @@ func run(ctx context.Context, f *flags, expression string, errOut io.Writer) err
 
 // transferOptions reads the flags for the hub.
 func (f *flags) transferOptions() (agent.Transfer, error) {
-	t := agent.Transfer{Listen: f.transfer, Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA, Rows: f.rows}
+	t := agent.Transfer{Listen: f.transfer, Cert: f.tlsCert, Key: f.tlsKey, CA: f.tlsCA, Rate: int64(f.transferRate), Rows: f.rows}
 	given := 0
 	for _, file := range []string{f.tlsCert, f.tlsKey, f.tlsCA} {
 		if file != "" {

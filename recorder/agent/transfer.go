@@ -41,6 +41,7 @@ type Transfer struct {
 	Listen        string // address; empty: not at all
 	Cert, Key, CA string // files that are read again when they change; empty: certificates from the cluster
 	Namespace     string // of the hub, for certificates from the cluster; empty: the pod's own
+	Rate          int64  // bytes per second of all connections; 0: no limit
 	Rows          string // folder with rows that another program makes of the ring; empty: none
 }
 
@@ -74,7 +75,7 @@ func (a *agent) transfer(ctx context.Context) (stop func(), err error) {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.o.Log.Handler(), slog.LevelWarn)}
 	go func() {
-		if err := server.Serve(tls.NewListener(&patient{l}, mutual.Server(source, mutual.Hub))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(tls.NewListener(&patient{l, newPace(a.o.Transfer.Rate)}, mutual.Server(source, mutual.Hub))); !errors.Is(err, http.ErrServerClosed) {
 			a.o.Log.Error("serving the hub ended", "error", err)
 		}
 	}()
@@ -95,26 +96,6 @@ func (a *agent) certificates(ctx context.Context) (mutual.Source, error) {
 	}
 	go e.Run(ctx)
 	return e.Current, nil
-}
-
-// patient sets a separate deadline for each write of its connections.
-type patient struct{ net.Listener }
-
-func (p *patient) Accept() (net.Conn, error) {
-	c, err := p.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &patientConn{c}, nil
-}
-
-type patientConn struct{ net.Conn }
-
-func (c *patientConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(b)
 }
 
 // enroll prepares to get certificates from the cluster.
