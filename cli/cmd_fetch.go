@@ -41,7 +41,7 @@ type fetchFlags struct {
 func (e *env) cmdFetch() *cobra.Command {
 	var f fetchFlags
 	c := &cobra.Command{
-		Use:   "fetch HUB SNAPSHOT -o FOLDER",
+		Use:   "fetch HUB [NAMESPACE/]SNAPSHOT -o FOLDER",
 		Short: "Get the bundles of a cluster's snapshot",
 		Long: `Get the bundles of a snapshot from the hub of a cluster into a folder, one for each node, and
 verify them. To resume after an interruption, run the same command again. A node whose part is
@@ -49,7 +49,8 @@ missing also gets a bundle, which states the coverage gap. If the snapshot has a
 command cuts each bundle to the connections that match.
 
 HUB is the address of pcapsule-hub, such as that of a kubectl port-forward. Kubernetes decides who
-may fetch a snapshot: the token's account needs the right to get snapshots/content.`,
+may fetch a snapshot: the token's account needs the right to get snapshots/content. NAMESPACE is that
+of a snapshot outside the hub's namespace.`,
 		Example: `  kubectl -n pcapsule port-forward service/pcapsule-hub 8443 &
   kubectl -n pcapsule get configmap pcapsule-ca -o jsonpath='{.data.ca\.crt}' >ca.crt
   PCAPSULE_TOKEN=$(kubectl -n pcapsule create token investigator) pcapsule fetch https://localhost:8443 incident --ca ca.crt -o incident
@@ -129,13 +130,18 @@ func (x *fetch) explain(s *offer.Snapshot) {
 }
 
 // open checks the arguments and prepares a client.
-func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
+func (f *fetchFlags) open(e *env, hub, snapshot string) (*fetch, error) {
 	u, err := url.Parse(hub)
+	namespace, name, apart := strings.Cut(snapshot, "/")
+	path := "v1/namespaces/" + namespace
+	if !apart {
+		path, name = "v1", snapshot
+	}
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil:
 		return nil, exit.Usagef("%q is not the address of a hub: use https://HOST:PORT", hub)
-	case !offer.Plain(name):
-		return nil, exit.Usagef("%q is not the name of a snapshot", name)
+	case !offer.Plain(name) || apart && !offer.Plain(namespace):
+		return nil, exit.Usagef("%q is not the name of a snapshot", snapshot)
 	case f.output == "":
 		return nil, exit.Usagef("missing output: give -o FOLDER")
 	}
@@ -153,7 +159,7 @@ func (f *fetchFlags) open(e *env, hub, name string) (*fetch, error) {
 	if config.RootCAs, err = command.Authorities(f.ca); err != nil {
 		return nil, err
 	}
-	return &fetch{e: e, base: u.JoinPath("v1/snapshots", name), dir: f.output, header: http.Header{"Authorization": {"Bearer " + token}},
+	return &fetch{e: e, base: u.JoinPath(path, "snapshots", name), dir: f.output, header: http.Header{"Authorization": {"Bearer " + token}},
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for this hub
 			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableCompression: true,

@@ -13,7 +13,8 @@ import (
 )
 
 // allow asks Kubernetes for the rights of a token's owner to some content. The right in the hub's namespace covers
-// everything; one in another namespace covers the traffic of that namespace.
+// everything; one in another namespace covers the traffic of that namespace. Content in another namespace is of the
+// traffic there, and only the right in it counts: a right to an object of the hub's namespace may name one.
 func (h *hub) allow(ctx context.Context, token string, what download.Content, namespaces func() ([]string, error)) (g download.Grant, err error) {
 	review, err := h.review.TokenReviews().Create(ctx, &authentication.TokenReview{Spec: authentication.TokenReviewSpec{Token: token}}, meta.CreateOptions{})
 	if err != nil {
@@ -24,6 +25,14 @@ func (h *hub) allow(ctx context.Context, token string, what download.Content, na
 	}
 	who := &review.Status.User
 	g.User = who.Username
+	if what.Namespace != "" {
+		ok, err := h.may(ctx, who, what.Namespace, what)
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: %s has no right to get %s/content %s in namespace %s", download.ErrDenied, g.User, what.Resource, what.Name, what.Namespace)
+		}
+		g.Namespaces = []string{what.Namespace}
+		return g, err
+	}
 	if g.All, err = h.may(ctx, who, h.Namespace, what); err != nil || g.All {
 		return g, err
 	}

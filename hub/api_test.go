@@ -355,7 +355,7 @@ func get(t *testing.T, address, root, token, path string) (int, string) {
 // columns are the printed columns of an object, by name.
 func (a *apiServer) columns(path string) map[string]any {
 	a.t.Helper()
-	text, err := a.core.RESTClient().Get().AbsPath("/apis/pcapsule.dev/v1alpha1/namespaces/pcapsule/"+path).
+	text, err := a.core.RESTClient().Get().AbsPath("/apis/pcapsule.dev/v1beta1/namespaces/pcapsule/"+path).
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(a.t.Context())
 	var table v1.Table
 	if err == nil {
@@ -379,14 +379,14 @@ func (a *apiServer) create(name, spec string) error {
 
 // of are the objects of a kind of ours.
 func (a *apiServer) of(kind string) dynamic.ResourceInterface {
-	return a.objects.Resource(schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1alpha1", Resource: strings.ToLower(kind) + "s"}).Namespace("pcapsule")
+	return a.objects.Resource(schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1beta1", Resource: strings.ToLower(kind) + "s"}).Namespace("pcapsule")
 }
 
 // createOf creates an object of a kind with a spec in YAML.
 func (a *apiServer) createOf(kind, name, spec string) error {
 	a.t.Helper()
 	u := &unstructured.Unstructured{}
-	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1alpha1, kind: %s, metadata: {name: %q}, spec: %s}", kind, name, spec)
+	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1beta1, kind: %s, metadata: {name: %q}, spec: %s}", kind, name, spec)
 	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 		a.t.Fatal(err)
 	}

@@ -39,8 +39,10 @@ import (
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/pods"
+	"github.com/pcapsule/pcapsule/hub/resource"
 	"github.com/pcapsule/pcapsule/hub/rollout"
 	"github.com/pcapsule/pcapsule/hub/schedule"
+	"github.com/pcapsule/pcapsule/hub/served"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
 )
@@ -80,6 +82,10 @@ type Options struct {
 	Answers *url.URL
 	// Record writes requests for bundles and questions to the access log; nil: there is none.
 	Record func(download.Request) error
+	// Store gets the bundles of finished snapshots; nil: they are in Dir only.
+	Store control.Store
+	// Tenants are the limits of snapshots in other namespaces.
+	Tenants control.Tenants
 	// Cutter makes the views of people who may not see everything; nil refuses them.
 	Cutter download.Cutter
 }
@@ -200,8 +206,8 @@ func (h *hub) lead(ctx context.Context) (err error) {
 	nodes := h.finder()
 	known := pods.New(h.objects, h.Log)
 	witness := &collect.Witness{Dir: filepath.Join(h.Dir, Anchors), Key: h.authority.Witness, Name: "pcapsule-hub"}
-	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
-		Ran: known.Nodes, Owners: known.Owners, Collector: h.collector(nodes, witness), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
+	controller := control.New(control.Options{Client: h.objects, Namespace: h.Namespace, Tenants: h.Tenants, Dir: filepath.Join(h.Dir, Snapshots), Nodes: h.nodes,
+		Ran: known.Nodes, Owners: known.Owners, Collector: h.collector(nodes, witness), Store: h.Store, Temporary: h.temporary(ctx), Jobs: h.jobs(), Large: h.Large, Log: h.Log})
 	count := controller.Phases
 	h.phases.Store(&count)
 	defer h.phases.Store(nil)
@@ -278,7 +284,15 @@ func (h *hub) download(c *control.Controller, known *pods.Memory) (stop func(), 
 		}
 		return &p.Certificate, nil
 	}}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Log: h.Log}), h.Log)
+	read := func(s *resource.Snapshot, user string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		x := *s // the answer still reads s
+		if u, err := x.Object(); err == nil {
+			served.Event(ctx, h.objects, u, "Normal", "Fetch", "Fetched", "its bundles were handed out to "+user)
+		}
+	}
+	server := download.Server(download.Handler(download.Options{Find: c.Find, Namespace: h.Namespace, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Read: read, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

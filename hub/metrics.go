@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
 
@@ -38,6 +39,7 @@ func (h *hub) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	phases := (*count)()
+	gauge("snapshots_at_risk", "Ready snapshots whose bundles would be lost with the hub's pod, or are not in the store yet.", float64(phases[control.AtRisk]))
 	for _, p := range []string{resource.Pending, resource.Collecting, resource.Bundling, resource.Ready, resource.Failed, resource.Lost} {
 		gauge("snapshots", "Snapshots by phase.", float64(phases[p]), p)
 	}

@@ -26,7 +26,7 @@ func (a *apiServer) configIn(namespace string) dynamic.ResourceInterface {
 func (a *apiServer) createConfig(namespace, name, spec string) (*unstructured.Unstructured, error) {
 	a.t.Helper()
 	u := &unstructured.Unstructured{}
-	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1alpha1, kind: RecorderConfig, metadata: {name: %q}, spec: %s}", name, spec)
+	text := fmt.Sprintf("{apiVersion: pcapsule.dev/v1beta1, kind: RecorderConfig, metadata: {name: %q}, spec: %s}", name, spec)
 	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 		a.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ package hub
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/hub"
 	"github.com/pcapsule/pcapsule/hub/collect"
+	"github.com/pcapsule/pcapsule/hub/control"
 	"github.com/pcapsule/pcapsule/hub/download"
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/internal/accesslog"
@@ -65,8 +67,9 @@ func Main(args []string, out, errOut io.Writer) int {
 }
 
 type flags struct {
-	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers, access string
-	memory, large, liveBytes                                                              shared.Size
+	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers, access, store string
+	memory, large, liveBytes                                                                     shared.Size
+	tenants                                                                                      control.Tenants
 }
 
 func command(env func(string) (string, bool), errOut io.Writer) *cobra.Command {
@@ -112,6 +115,8 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.health, "health", ":9464", "address of /healthz and /readyz; empty: none")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
 	shared.SizeVar(fl, &f.memory, "memory", "", shared.Size(exporter.DefaultMemory), minMemory, shared.Largest, "memory for making a bundle")
+	fl.StringVar(&f.store, "store", "", "object storage that gets a copy of every bundle, and from which lost ones are restored: s3://BUCKET/PREFIX, gs://, azblob:// or file:///FOLDER; empty: none")
+	f.limits(fl)
 	fl.StringVar(&f.identity, "identity", "", "name of this hub among several (default: $POD_NAME, else the host name)")
 	fl.StringVar(&f.logFormat, "log", "text", "log format on standard error: text or json")
 	fl.StringVar(&f.job, "job", "", "file with the Job that makes the bundles of a large snapshot; empty: the hub makes all")
@@ -123,6 +128,17 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	c.SetHelpCommand(shared.Help("pcapsule-hub help part"))
 	c.AddCommand(partCommand(env), rowsCommand(env, errOut))
 	return c
+}
+
+// limits registers the flags about snapshots in other namespaces.
+func (f *flags) limits(fl *pflag.FlagSet) {
+	t := &f.tenants
+	fl.IntVar(&t.Snapshots, "tenant-snapshots", 0, "snapshots that each other namespace may have, of its own traffic; 0: none is served")
+	shared.Between(fl, "tenant-snapshots", &t.Snapshots, 0, 1000)
+	fl.DurationVar(&t.Window, "tenant-window", time.Hour, "longest window of these")
+	shared.Between(fl, "tenant-window", &t.Window, time.Second, shared.Longest)
+	fl.DurationVar(&t.RetainFor, "tenant-retain-for", 24*time.Hour, "how long these are kept at most")
+	shared.Between(fl, "tenant-retain-for", &t.RetainFor, time.Minute, shared.Longest)
 }
 
 // noArgs refuses arguments that are not flags.
@@ -152,7 +168,7 @@ func fromEnvironment(fl *pflag.FlagSet, env func(string) (string, bool)) (first 
 
 // options reads the flags.
 func (f *flags) options(out, errOut io.Writer) (hub.Options, error) {
-	o := hub.Options{Namespace: f.namespace, Dir: f.dir, Listen: f.listen, Health: f.health, Identity: f.identity, Release: version.Release}
+	o := hub.Options{Namespace: f.namespace, Tenants: f.tenants, Dir: f.dir, Listen: f.listen, Health: f.health, Identity: f.identity, Release: version.Release}
 	switch f.logFormat {
 	case "text":
 		o.Log = slog.New(slog.NewTextHandler(errOut, nil))
@@ -168,7 +184,7 @@ func (f *flags) options(out, errOut io.Writer) (hub.Options, error) {
 		}
 	}
 	limitHeap(f.memory)
-	if err := cmp.Or(f.jobs(&o), f.live(&o), f.log(&o, out)); err != nil {
+	if err := cmp.Or(f.jobs(&o), f.live(&o), f.copies(&o), f.log(&o, out)); err != nil {
 		return o, err
 	}
 	x := &maker{memory: int64(f.memory), turn: make(chan struct{}, 1)}
@@ -241,6 +257,18 @@ func (f *flags) live(o *hub.Options) error {
 		return exit.Usagef("--answers %q: must be http://127.0.0.1:PORT; it has no password", f.answers)
 	}
 	return nil
+}
+
+// copies reads the flag about copies of bundles.
+func (f *flags) copies(o *hub.Options) error {
+	if f.store == "" {
+		return nil
+	}
+	b, err := newBucket(context.Background(), f.store)
+	if err == nil {
+		o.Store = b
+	}
+	return err
 }
 
 // loopback reports whether an address is this machine, or in a pod this pod.

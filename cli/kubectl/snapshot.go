@@ -193,7 +193,7 @@ func (e *env) create(ctx context.Context, kind, name, prefix string, r request) 
 		}
 		id = map[string]string{"name": name}
 	}
-	text, err := json.Marshal(map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": kind, "metadata": id, "spec": r})
+	text, err := json.Marshal(map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": kind, "metadata": id, "spec": r})
 	if err != nil {
 		return nil, fmt.Errorf("writing the resource: %w", err)
 	}

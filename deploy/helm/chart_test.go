@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -223,6 +224,29 @@ func TestValues(t *testing.T) {
 			return slices.Contains(p.Spec.Containers[0].Args, "--job-threshold=10Gi") && slices.Contains(p.Spec.Containers[0].Args, "--job=/etc/pcapsule/job.yaml") &&
 				p.Spec.Volumes[1].ConfigMap.Name == "pcapsule-job" && len(p.Annotations["pcapsule.dev/job"]) == 16
 		}},
+		{"copies in a store", "hub: {store: {address: 's3://evidence/x?region=eu-central-1', secret: bucket}, serviceAccount: {annotations: {a.example/role: r}}, podLabels: {azure.workload.identity/use: 'true'}}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			p := o.(*apps.Deployment).Spec.Template
+			c := p.Spec.Containers[0]
+			return slices.Contains(c.Args, "--store=s3://evidence/x?region=eu-central-1") && c.EnvFrom[0].SecretRef.Name == "bucket" && p.Labels["azure.workload.identity/use"] == "true"
+		}},
+		{"an identity of a cloud", "hub: {serviceAccount: {annotations: {a.example/role: r}}}", "ServiceAccount/pcapsule-hub", func(o runtime.Object) bool {
+			return o.(*core.ServiceAccount).Annotations["a.example/role"] == "r"
+		}},
+		{"snapshots of tenants", "hub: {tenants: {snapshots: 5, window: 10m}}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
+			a := o.(*apps.Deployment).Spec.Template.Spec.Containers[0].Args
+			return slices.Contains(a, "--tenant-snapshots=5") && slices.Contains(a, "--tenant-window=10m") && slices.Contains(a, "--tenant-retain-for=24h")
+		}},
+		{"a role for tenants, without a right to change or to hold a snapshot", "", "ClusterRole/pcapsule-tenant", func(o runtime.Object) bool {
+			return !slices.ContainsFunc(o.(*rbac.ClusterRole).Rules, func(r rbac.PolicyRule) bool {
+				return slices.Contains(r.Verbs, "update") || slices.Contains(r.Verbs, "patch") || !slices.Equal(r.APIGroups, []string{"pcapsule.dev"})
+			})
+		}},
+		{"no role without tenants", "hub: {tenants: {snapshots: 0}}", "-ClusterRole/pcapsule-tenant", nil},
+		{"no rights in other namespaces without tenants", "hub: {tenants: {snapshots: 0}}", "ClusterRole/pcapsule-hub", func(o runtime.Object) bool {
+			return !slices.ContainsFunc(o.(*rbac.ClusterRole).Rules, func(r rbac.PolicyRule) bool {
+				return slices.Contains(r.Resources, "events") || slices.Contains(r.Resources, "snapshots") && slices.Contains(r.Verbs, "delete")
+			})
+		}},
 		{"an access log in a file", "hub: {accessLog: /var/lib/pcapsule-hub/access.jsonl}", "Deployment/pcapsule-hub", func(o runtime.Object) bool {
 			return slices.Contains(o.(*apps.Deployment).Spec.Template.Spec.Containers[0].Args, "--access-log=/var/lib/pcapsule-hub/access.jsonl")
 		}},
@@ -249,6 +273,13 @@ func TestValues(t *testing.T) {
 		}},
 		{"the fewest capabilities", "", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
 			return slices.Equal(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add, []core.Capability{"BPF", "PERFMON", "NET_ADMIN"})
+		}},
+		{"a type of SELinux", "recorder: {securityContext: {seLinuxOptions: {type: spc_t}}}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
+			return o.(*apps.DaemonSet).Spec.Template.Spec.SecurityContext.SELinuxOptions.Type == "spc_t"
+		}},
+		{"versions of resources", "", "CustomResourceDefinition/captures.pcapsule.dev", func(o runtime.Object) bool {
+			v := o.(*apiextensions.CustomResourceDefinition).Spec.Versions
+			return len(v) == 2 && v[0].Name == "v1beta1" && !v[0].Storage && v[1].Name == "v1alpha1" && v[1].Served && v[1].Storage && v[1].Deprecated && reflect.DeepEqual(v[0].Schema, v[1].Schema)
 		}},
 		{"capabilities for keys", "recorder: {tlsKeys: true}", "DaemonSet/pcapsule-recorder", func(o runtime.Object) bool {
 			return slices.Contains(o.(*apps.DaemonSet).Spec.Template.Spec.Containers[0].SecurityContext.Capabilities.Add, "SYS_PTRACE")

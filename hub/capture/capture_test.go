@@ -29,7 +29,7 @@ func newWorld(t *testing.T, spec map[string]any) *world {
 	t.Helper()
 	api := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource.Captures: "CaptureList", resource.Snapshots: "SnapshotList"})
 	w := &world{t, Options{Client: api, Namespace: "pcapsule", Log: slog.New(slog.DiscardHandler)}}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Capture",
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": "Capture",
 		"metadata": map[string]any{"name": "x", "namespace": "pcapsule", "uid": "u1", "creationTimestamp": begin.Format(time.RFC3339)}, "spec": spec}}
 	if _, err := w.o.captures().Create(t.Context(), u, v1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestDeletionDeletesTheSnapshot(t *testing.T) {
 // TestSomebodyElsesSnapshot of the same name is neither used nor deleted.
 func TestSomebodyElsesSnapshot(t *testing.T) {
 	w := newWorld(t, shop)
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Snapshot", "metadata": map[string]any{"name": "capture-x", "namespace": "pcapsule"}, "spec": map[string]any{"last": "1m"}}}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": "Snapshot", "metadata": map[string]any{"name": "capture-x", "namespace": "pcapsule"}, "spec": map[string]any{"last": "1m"}}}
 	if _, err := w.o.snapshots().Create(t.Context(), u, v1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

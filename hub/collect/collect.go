@@ -18,8 +18,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +34,12 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring"
 	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
+
+// silence is how long a node whose turns end may bring nothing: as long as a connection (transfer.Fetcher.Idle).
+const silence = 30 * time.Second
+
+// slowest is the longest pause between attempts to reach a node, in those of Collector.Retry.
+const slowest = 8
 
 const (
 	pinName      = "pin.json"
@@ -63,6 +71,7 @@ type Part struct {
 	Node     string
 	From, To ring.Time
 	Patience time.Duration // how long to try without success
+	Turns    *Turns        // of the snapshot's parts
 }
 
 func (p Part) node() string { return filepath.Join(p.Dir, "nodes", p.Node) }
@@ -91,7 +100,7 @@ type Collector struct {
 	Stamp   func(bundle string, s Seen) error
 
 	Hub   string        // name and release, for stated gaps
-	Retry time.Duration // between attempts
+	Retry time.Duration // between attempts, at first
 	Log   *slog.Logger
 }
 
@@ -120,36 +129,31 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 	if err := os.MkdirAll(filepath.Join(p.node(), heldName), 0o700); err != nil {
 		return n, err
 	}
-	contact := time.Now()
-	for tries := 0; ; tries++ {
+	var contact time.Time
+	retry := max(c.Retry, time.Millisecond)
+	for tries, turns, pause := 0, 0, retry; ; tries++ {
 		had := n.Received
-		err := c.attempt(ctx, p, &n, report)
-		var altered transfer.AlteredErrors
-		switch {
-		case ctx.Err() != nil:
-			return n, context.Cause(ctx)
-		case err == nil:
-			s, err := c.witness(p)
-			if err != nil {
-				return n, err
+		ended, err := p.Turns.do(ctx, turns, func(ctx context.Context) error {
+			if contact.IsZero() { // waiting for a turn needs no patience
+				contact = time.Now()
 			}
-			if n.State = resource.Received; s.Problem != "" {
-				n.Message = "the ring is not the one that the hub saw before: " + s.Problem
-			}
-			return n, c.keep(p, receivedName, n)
-		case errors.As(err, &altered) && tries > 0:
-			// The rest is there. The bundle reports each segment that is missing.
-			n.State, n.Reason, n.Message = resource.Missing, Gone, err.Error()
-			return n, c.keep(p, missingName, n)
-		case IsDisk(err):
-			return n, err
-		}
+			return c.attempt(ctx, p, &n, report)
+		})
 		if n.Received > had {
-			contact = time.Now()
+			contact, pause = time.Now(), retry
 		}
-		if time.Since(contact) >= p.Patience || isFinal(err) {
-			n.State, n.Reason, n.Message = resource.Missing, reasonOf(err), err.Error()
-			return n, c.keep(p, missingName, n)
+		if turns++; ended && time.Since(contact) < max(p.Patience, silence) {
+			continue
+		}
+		if ended {
+			err = fmt.Errorf("the node sent nothing for %s", time.Since(contact).Round(time.Second))
+		}
+		tired := time.Since(contact) >= p.Patience
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		if done, err := c.outcome(p, &n, err, tries > 0, tired); done || err != nil {
+			return n, err
 		}
 		c.Log.Warn("a node's part has not arrived; trying again", "node", p.Node, "pin", p.Pin, "error", err)
 		n.Message = err.Error()
@@ -157,9 +161,36 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 		select {
 		case <-ctx.Done():
 			return n, context.Cause(ctx)
-		case <-time.After(c.Retry):
+		case <-time.After(min(pause/2+rand.N(pause), p.Patience)): // not all at once
+			pause = min(2*pause, slowest*retry)
 		}
 	}
+}
+
+// outcome stores the state of a part if no further attempt is needed, or none helps. again: it was not the first one.
+func (c *Collector) outcome(p Part, n *resource.Node, err error, again, tired bool) (done bool, _ error) {
+	var altered transfer.AlteredErrors
+	switch {
+	case err == nil:
+		s, err := c.witness(p)
+		if err != nil {
+			return false, err
+		}
+		if n.State = resource.Received; s.Problem != "" {
+			n.Message = "the ring is not the one that the hub saw before: " + s.Problem
+		}
+		return true, c.keep(p, receivedName, *n)
+	case errors.As(err, &altered) && again:
+		// The rest is there. The bundle reports each segment that is missing.
+		n.State, n.Reason, n.Message = resource.Missing, Gone, err.Error()
+	case IsDisk(err):
+		return false, err
+	case tired || isFinal(err):
+		n.State, n.Reason, n.Message = resource.Missing, reasonOf(err), err.Error()
+	default:
+		return false, nil
+	}
+	return true, c.keep(p, missingName, *n)
 }
 
 // IsDisk reports whether an error is that of the hub's own files. Waiting for the node does not help then.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
@@ -11,8 +12,8 @@ import (
 )
 
 // byPods reports whether the nodes of a snapshot are those where selected pods ran.
-func byPods(s *resource.Snapshot) bool {
-	return len(s.Spec.Nodes) == 0 && s.Spec.Select.Accepts() != nil
+func (c *Controller) byPods(s *resource.Snapshot) bool {
+	return len(s.Spec.Nodes) == 0 && c.accepts(s) != nil
 }
 
 // candidates lists the nodes that a snapshot names or, if it names none, all.
@@ -41,7 +42,7 @@ func fix(s *resource.Snapshot, names []string) {
 // choose fixes the nodes of a snapshot of pods when its window is over. A node is left out only if the hub knows all
 // pods of the window, and none of the selected ones ran there. It reports whether the snapshot is served.
 func (c *Controller) choose(ctx context.Context, s *resource.Snapshot, from, to ring.Time) (ok bool, err error) {
-	if !byPods(s) || len(s.Status.Nodes) > 0 {
+	if !c.byPods(s) || len(s.Status.Nodes) > 0 {
 		return true, nil
 	}
 	names, err := c.candidates(ctx, s)
@@ -51,7 +52,7 @@ func (c *Controller) choose(ctx context.Context, s *resource.Snapshot, from, to 
 	var ran []string
 	var since time.Time
 	if c.o.Ran != nil {
-		ran, since = c.o.Ran(s.Spec.Select.Accepts(), time.Unix(0, int64(from)), time.Unix(0, int64(to)))
+		ran, since = c.o.Ran(c.accepts(s), time.Unix(0, int64(from)), time.Unix(0, int64(to)))
 	}
 	known := !since.IsZero() && !since.After(time.Unix(0, int64(from)))
 	reason, message := "HubRestarted", fmt.Sprintf("all %d nodes are collected: the hub knows where pods ran only since %s", len(names), since.UTC().Format(time.RFC3339))
@@ -63,7 +64,7 @@ func (c *Controller) choose(ctx context.Context, s *resource.Snapshot, from, to 
 		names = ran // also nodes that no longer exist: their gap is stated
 	}
 	if len(names) == 0 {
-		return false, c.reject(ctx, s, "NothingSelected", "none of the selected pods ran on a node in the window: "+s.Spec.Select.OfPods())
+		return false, c.reject(ctx, s, "NothingSelected", strings.TrimSuffix("none of the selected pods ran on a node in the window: "+s.Spec.Select.OfPods(), ": "))
 	}
 	return true, c.update(ctx, s, func(s *resource.Snapshot) {
 		fix(s, names)

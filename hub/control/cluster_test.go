@@ -48,6 +48,11 @@ type cluster struct {
 	stamped sync.Map    // collect.Seen by bundle
 	full    atomic.Bool // the hub's disk
 	ran     func(accept func(*resource.Pod) bool, from, to time.Time) ([]string, time.Time)
+	tenants Tenants
+	turn    time.Duration // 0 means 5 s
+	retry   time.Duration // 0 means 1 ms
+	store   Store         // of hubs that are started; nil: none
+	brief   bool          // the hub's folder is lost with its pod
 	limit   time.Duration // for which a state is awaited; 0 means 30 s
 }
 
@@ -125,7 +130,7 @@ func (c *cluster) stamp(path string, s collect.Seen) error {
 
 // collector is that of a hub, and of a Job's pod.
 func (c *cluster) collector() *collect.Collector {
-	return &collect.Collector{Find: c.find, Witness: c.witness, Stamp: c.stamp, Hub: "test", Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	return &collect.Collector{Find: c.find, Witness: c.witness, Stamp: c.stamp, Hub: "test", Retry: cmp.Or(c.retry, time.Millisecond), Log: slog.New(slog.DiscardHandler),
 		Make: func(_ context.Context, from, to string, _ [2]ring.Time) error {
 			if c.full.Load() {
 				return &os.PathError{Op: "write", Path: to, Err: errors.New("no space left on device")}
@@ -147,7 +152,7 @@ func (c *cluster) collector() *collect.Collector {
 // start starts a hub; stop ends it.
 func (c *cluster) start() (stop func()) {
 	c.t.Helper()
-	x := New(Options{Client: c.api, Namespace: namespace, Dir: c.dir, Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler), Jobs: c.jobs, Large: c.size,
+	x := New(Options{Client: c.api, Namespace: namespace, Tenants: c.tenants, Turn: c.turn, Store: c.store, Temporary: c.brief, Dir: c.dir, Retry: time.Millisecond, Log: slog.New(slog.DiscardHandler), Jobs: c.jobs, Large: c.size,
 		Nodes: func(context.Context) (names []string, err error) {
 			for name := range c.node {
 				names = append(names, name)

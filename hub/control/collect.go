@@ -23,6 +23,7 @@ import (
 const (
 	progressEvery = time.Second
 	pinsAtOnce    = 64
+	turn          = 5 * time.Second  // of a node while others wait
 	pinPatience   = 30 * time.Second // for one node; receiving its part has its own
 )
 
@@ -42,7 +43,7 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 	if err != nil {
 		return c.reject(ctx, s, "Invalid", err.Error())
 	}
-	if err := c.accept(ctx, s, from, to); err != nil {
+	if err := c.accept(ctx, s, from, to); err != nil || s.Status.Finished() {
 		return err
 	}
 	// The last packets of the window reach the ring a moment later.
@@ -63,12 +64,15 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		reason := "Error"
+		reason, why := "Error", err.Error()+"; it will be tried again"
 		if collect.IsDisk(err) {
 			reason = "HubDisk"
 		}
+		if c.isTenant(s) {
+			why = concealedWork
+		}
 		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
-			condition(s, resource.Done, false, reason, err.Error()+"; it will be tried again")
+			condition(s, resource.Done, false, reason, why)
 		}))
 	}
 	if c.o.Owners != nil { // before the memory of pods forgets them
@@ -76,7 +80,7 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 			return err
 		}
 	}
-	if err := c.update(ctx, s, func(s *resource.Snapshot) { finish(s, j.nodes) }); err != nil {
+	if err := c.update(ctx, s, func(s *resource.Snapshot) { finish(s, c.shown(s, j.nodes)); c.durable(s) }); err != nil {
 		return err
 	}
 	c.o.Log.Info("a snapshot is ready", "snapshot", s.Name, "nodes", s.Status.Collected, "packets", s.Status.Packets, "calls", s.Status.Calls)
@@ -97,14 +101,18 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 	}
 }
 
-// accept fixes the window, and the nodes unless they depend on where pods run in it.
+// accept fixes the window, and the nodes unless they depend on where pods run in it. It does nothing if the snapshot is
+// finished, which the cache may not know yet.
 func (c *Controller) accept(ctx context.Context, s *resource.Snapshot, from, to ring.Time) error {
 	names, err := c.candidates(ctx, s)
 	if err != nil {
 		return err
 	}
 	return c.update(ctx, s, func(s *resource.Snapshot) {
-		if !byPods(s) {
+		if s.Status.Finished() {
+			return
+		}
+		if !c.byPods(s) {
 			fix(s, names)
 		}
 		s.Status.From, s.Status.To = from.String(), to.String()
@@ -207,13 +215,12 @@ func (j *collection) pin(ctx context.Context) {
 func (j *collection) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	turns := make(chan struct{}, j.c.o.Parallel)
+	turns := collect.NewTurns(j.c.o.Parallel, j.c.o.Turn)
 	var all sync.WaitGroup
 	all.Go(func() { j.pin(ctx) })
 	for i := range j.parts {
+		j.parts[i].Turns = turns
 		all.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
 			if err := j.part(ctx, i); err != nil {
 				cancel(err) // a later attempt continues the others
 			}
@@ -273,7 +280,7 @@ func (j *collection) tell(ctx context.Context, done <-chan struct{}) {
 		s := *j.s
 		// If the API is away, the next time says more.
 		err := j.c.tryUpdate(ctx, &s, func(s *resource.Snapshot) {
-			s.Status.Nodes, s.Status.Phase = nodes, phaseOf(nodes)
+			s.Status.Nodes, s.Status.Phase = j.c.shown(s, nodes), phaseOf(nodes)
 			if s.Status.Phase == resource.Bundling {
 				done := len(nodes) - len(slices.DeleteFunc(slices.Clone(nodes), func(n resource.Node) bool { return n.Bundle != "" }))
 				condition(s, resource.Done, false, "Bundling", fmt.Sprintf("%d of %d bundles are made", done, len(nodes)))

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,18 +33,22 @@ import (
 	"github.com/pcapsule/pcapsule/hub/jobs"
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/hub/served"
 )
 
 const (
-	workers  = 4
-	resync   = 5 * time.Minute
-	maxDelay = time.Minute
+	workers = 4
+
+	copiesAtOnce = 2
+	resync       = 5 * time.Minute
+	maxDelay     = time.Minute
 )
 
 // Options of a Controller.
 type Options struct {
 	Client    dynamic.Interface
 	Namespace string                                      // whose snapshots are served
+	Tenants   Tenants                                     // limits of snapshots in other namespaces
 	Dir       string                                      // for collected files
 	Nodes     func(ctx context.Context) ([]string, error) // of the cluster
 	// Ran lists the nodes on which accepted pods ran in a time range, and returns the time from which it knows all
@@ -52,9 +57,12 @@ type Options struct {
 	// Owners lists the addresses that pods and services had in a time range; nil: this is not known.
 	Owners    func(from, to time.Time) *offer.Owners
 	Collector *collect.Collector
+	Store     Store         // gets the bundles of finished snapshots; nil: they are on the hub's disk only
+	Temporary bool          // Dir is lost with the hub's pod
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
 	Large     int64         // bytes of all parts above which a snapshot is large
-	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 16
+	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 64
+	Turn      time.Duration // of a node while others wait; 0 means 5 s
 	Retry     time.Duration // first delay after an error; 0 means 1 s
 	Log       *slog.Logger
 }
@@ -65,6 +73,7 @@ type Controller struct {
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
 	cached  cache.Indexer
 	bundles chan struct{} // held while a bundle is made
+	copies  chan struct{} // held while a snapshot is copied to or from the store
 
 	mu   sync.Mutex
 	runs map[types.UID]*run // snapshots that are being collected
@@ -81,13 +90,16 @@ var errDeleted = errors.New("the snapshot was deleted")
 // New creates a controller.
 func New(o Options) *Controller {
 	if o.Parallel == 0 {
-		o.Parallel = 16
+		o.Parallel = 64
+	}
+	if o.Turn == 0 {
+		o.Turn = 5 * time.Second
 	}
 	if o.Retry == 0 {
 		o.Retry = time.Second
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](o.Retry, maxDelay)
-	return &Controller{o: o, queue: workqueue.NewTypedRateLimitingQueue(limit), runs: map[types.UID]*run{}, bundles: make(chan struct{}, 1)}
+	return &Controller{o: o, queue: workqueue.NewTypedRateLimitingQueue(limit), runs: map[types.UID]*run{}, bundles: make(chan struct{}, 1), copies: make(chan struct{}, copiesAtOnce)}
 }
 
 // Run serves snapshots until ctx ends, and waits until all writing has ended.
@@ -156,52 +168,51 @@ func (c *Controller) next(ctx context.Context) bool {
 		return false
 	}
 	defer c.queue.Done(key)
-	if err := c.reconcile(ctx, key); err != nil && ctx.Err() == nil {
+	working, err := c.reconcile(ctx, key)
+	switch {
+	case err != nil && ctx.Err() == nil:
 		c.o.Log.Warn("serving a snapshot; trying again", "snapshot", key, "error", err)
 		c.queue.AddRateLimited(key)
-		return true
+	case !working: // otherwise the work may fail again, and the next attempt waits longer
+		c.queue.Forget(key)
 	}
-	c.queue.Forget(key)
 	return true
 }
 
-// reconcile does the next step of a snapshot.
-func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) error {
+// reconcile does the next step of a snapshot. It reports whether work goes on in the background.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (working bool, err error) {
 	obj, exists, err := c.cached.GetByKey(key.String())
 	if err != nil || !exists {
-		return err
+		return false, err
 	}
 	s, err := resource.FromObject(obj.(*unstructured.Unstructured))
 	if err != nil {
-		return err
+		return false, err
 	}
-	held := s.DeletionTimestamp != nil && s.Spec.LegalHold != "" && hasFinalizer(s)
+	held := s.DeletionTimestamp != nil && s.Spec.LegalHold != "" && hasFinalizer(s) && !c.isTenant(s)
 	if held {
 		err := c.update(ctx, s, func(s *resource.Snapshot) {
 			condition(s, resource.Held, true, "LegalHold", "it is deleted when spec.legalHold is removed: "+s.Spec.LegalHold)
 		})
 		if err != nil {
-			return err
+			return false, err
+		}
+	}
+	if s.DeletionTimestamp == nil && c.isTenant(s) && s.Status.Phase == "" {
+		if reason, message := c.refuse(s); reason != "" {
+			return false, c.reject(ctx, s, reason, message)
 		}
 	}
 	switch {
 	case s.DeletionTimestamp != nil && !held:
-		return c.delete(ctx, s)
-	case s.Namespace != c.o.Namespace:
-		if s.Status.Phase != "" {
-			return nil
-		}
-		return c.reject(ctx, s, "WrongNamespace", fmt.Sprintf("snapshots are served in namespace %s; create it there", c.o.Namespace))
+		return false, c.delete(ctx, s)
 	case s.Status.Finished():
-		if err := c.recheck(ctx, s); err != nil {
-			return err
-		}
-		return c.expire(ctx, s)
+		return c.keep(ctx, key, s)
 	case !hasFinalizer(s):
-		return c.setFinalizer(ctx, s, true)
+		return false, c.setFinalizer(ctx, s, true)
 	}
-	c.start(ctx, key, s)
-	return nil
+	c.start(ctx, key, s, c.collect)
+	return true, nil
 }
 
 func (c *Controller) objects(s *resource.Snapshot) dynamic.ResourceInterface {
@@ -240,7 +251,11 @@ func (c *Controller) folder(uid types.UID) (string, error) {
 	return filepath.Join(c.o.Dir, string(uid)), nil
 }
 
-// Phases counts the snapshots of each phase.
+// AtRisk is the key under which Phases counts the ready snapshots whose bundles would be lost with the hub's pod, or are
+// not in the store yet.
+const AtRisk = "AtRisk"
+
+// Phases counts the snapshots of each phase, and AtRisk.
 func (c *Controller) Phases() map[string]int {
 	c.mu.Lock()
 	cached := c.cached
@@ -250,28 +265,32 @@ func (c *Controller) Phases() map[string]int {
 		return n
 	}
 	for _, obj := range cached.List() {
-		if u := obj.(*unstructured.Unstructured); u.GetNamespace() == c.o.Namespace {
+		if u := obj.(*unstructured.Unstructured); u.GetNamespace() == c.o.Namespace || c.o.Tenants.Snapshots > 0 {
 			phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
 			n[cmp.Or(phase, resource.Pending)]++
+			if x := apimeta.FindStatusCondition(served.Conditions(u), resource.Durable); phase == resource.Ready && x != nil && x.Status == meta.ConditionFalse {
+				n[AtRisk]++
+			}
 		}
 	}
 	return n
 }
 
-// Find returns a snapshot and the folder of its bundles, or download.ErrNone.
-func (c *Controller) Find(name string) (*resource.Snapshot, string, error) {
+// Find returns a snapshot and the folder of its bundles, or download.ErrNone. Without a namespace it is in the hub's.
+func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, error) {
+	namespace = cmp.Or(namespace, c.o.Namespace)
 	c.mu.Lock()
 	cached := c.cached
 	c.mu.Unlock()
 	if cached == nil {
 		return nil, "", errors.New("the hub is starting")
 	}
-	obj, exists, err := cached.GetByKey(c.o.Namespace + "/" + name)
+	obj, exists, err := cached.GetByKey(namespace + "/" + name)
 	if err != nil {
 		return nil, "", err
 	}
 	if !exists {
-		return nil, "", fmt.Errorf("%s in namespace %s: %w", name, c.o.Namespace, download.ErrNone)
+		return nil, "", fmt.Errorf("%s in namespace %s: %w", name, namespace, download.ErrNone)
 	}
 	s, err := resource.FromObject(obj.(*unstructured.Unstructured))
 	if err != nil {
@@ -360,11 +379,31 @@ func (c *Controller) recheck(ctx context.Context, s *resource.Snapshot) error {
 	return c.update(ctx, s, func(s *resource.Snapshot) {
 		at := s.Status.CompletedAt
 		finish(s, nodes)
-		if s.Status.CompletedAt = at; left == 0 {
+		if s.Status.CompletedAt = at; !isStored(s) {
+			c.durable(s)
+			if slices.ContainsFunc(nodes, func(n resource.Node) bool { return n.Message == noBundle }) {
+				condition(s, resource.Durable, false, "BundlesLost", "bundles are no longer on the hub's disk")
+			}
+		}
+		if left == 0 {
 			s.Status.Phase = resource.Lost
 			condition(s, resource.Done, false, "BundlesLost", "no bundle is on the hub's disk; the recorders may still have the packets: create the snapshot again")
 		}
 	})
+}
+
+// left is the time for which a finished snapshot is kept, if its retention ends.
+func (c *Controller) left(s *resource.Snapshot) (d time.Duration, ends bool) {
+	keep := c.retainFor(s)
+	if keep == 0 || s.Status.CompletedAt == nil || s.Spec.LegalHold != "" && !c.isTenant(s) {
+		return 0, false
+	}
+	return time.Until(s.Status.CompletedAt.Add(keep)), true
+}
+
+func (c *Controller) expired(s *resource.Snapshot) bool {
+	left, ends := c.left(s)
+	return ends && left <= 0
 }
 
 // expire deletes a snapshot whose retention has ended.
@@ -375,10 +414,11 @@ func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
 			return err
 		}
 	}
-	if s.Spec.RetainFor == nil || s.Status.CompletedAt == nil || s.Spec.LegalHold != "" {
+	left, ends := c.left(s)
+	if !ends {
 		return nil
 	}
-	if left := time.Until(s.Status.CompletedAt.Add(s.Spec.RetainFor.Duration)); left > 0 {
+	if left > 0 {
 		c.queue.AddAfter(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}, left)
 		return nil
 	}
@@ -389,8 +429,8 @@ func (c *Controller) expire(ctx context.Context, s *resource.Snapshot) error {
 	return err
 }
 
-// start collects a snapshot in the background, once at a time.
-func (c *Controller) start(ctx context.Context, key types.NamespacedName, s *resource.Snapshot) {
+// start works on a snapshot in the background, once at a time.
+func (c *Controller) start(ctx context.Context, key types.NamespacedName, s *resource.Snapshot, do func(context.Context, *resource.Snapshot) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.runs[s.UID] != nil || ctx.Err() != nil {
@@ -400,15 +440,18 @@ func (c *Controller) start(ctx context.Context, key types.NamespacedName, s *res
 	r := &run{cancel: cancel, done: make(chan struct{})}
 	c.runs[s.UID] = r
 	go func() {
-		err := c.collect(ctx, s)
+		err := do(ctx, s)
 		cancel(nil)
 		c.mu.Lock()
 		delete(c.runs, s.UID)
 		c.mu.Unlock()
 		close(r.done)
 		if err != nil && !errors.Is(err, errDeleted) {
-			c.o.Log.Error("collecting a snapshot", "snapshot", key, "error", err)
+			c.o.Log.Error("collecting, storing or restoring a snapshot", "snapshot", key, "error", err)
 			c.queue.AddRateLimited(key)
+		} else if err == nil {
+			c.queue.Forget(key)
+			c.queue.AddAfter(key, c.o.Retry) // its newest state was perhaps ignored meanwhile
 		}
 	}()
 }

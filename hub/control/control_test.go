@@ -64,7 +64,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // 1h and becomes 1h0m0s.
 func TestSpecIsKept(t *testing.T) {
 	c := newCluster(t, "a")
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Snapshot",
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": "Snapshot",
 		"metadata": map[string]any{"name": "x", "namespace": namespace, "uid": "uid-x", "creationTimestamp": v1.Now().Add(-time.Hour).UTC().Format(time.RFC3339)},
 		"spec":     map[string]any{"last": "1h", "patience": "0.0h", "unknown": "kept"}}}
 	want := fmt.Sprint(u.Object["spec"])

@@ -12,9 +12,10 @@ import (
 )
 
 // large reports whether a received part is left for a Job: one of the plan or, before there is a plan, one that arrived
-// after the snapshot had become large. A part that has not arrived is never large.
+// after the snapshot had become large. A part that has not arrived is never large, and none of a snapshot in another
+// namespace: it could not own a Job in the hub's.
 func (j *collection) large(n resource.Node) bool {
-	if j.c.o.Jobs == nil || n.Received == 0 || n.State == resource.Failed {
+	if j.c.o.Jobs == nil || j.c.isTenant(j.s) || n.Received == 0 || n.State == resource.Failed {
 		return false
 	}
 	if j.plan != nil {

@@ -16,10 +16,12 @@ import (
 	"testing"
 	"time"
 
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
+	"github.com/pcapsule/pcapsule/internal/nightly"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/pins"
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
@@ -104,6 +106,130 @@ func TestThousandNodes(t *testing.T) {
 	}
 	if working-idle > 256<<20 {
 		t.Errorf("the hub uses %d MiB of heap", (working-idle)>>20)
+	}
+}
+
+// faults of nodes in TestFaultyNodes.
+const (
+	healthy   = iota
+	gone      // no recorder runs
+	restarted // for the first second
+	slow      // some bytes at a time
+	foreign   // the certificate of another node
+	full      // no room for the window's pin
+)
+
+// fault wraps the server of a node.
+func fault(kind int, h http.Handler) http.Handler {
+	began := time.Now()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case kind == restarted && time.Since(began) < time.Second:
+			panic(http.ErrAbortHandler)
+		case kind == full && r.Method != http.MethodGet:
+			http.Error(w, "no space left on device", http.StatusInsufficientStorage)
+			return
+		case kind == slow && strings.Contains(r.URL.Path, "/files/"):
+			w = &trickle{w, r}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// trickle sends some bytes at a time.
+type trickle struct {
+	http.ResponseWriter
+	r *http.Request
+}
+
+func (s *trickle) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; rest = rest[min(len(rest), 100):] {
+		select {
+		case <-s.r.Context().Done():
+			panic(http.ErrAbortHandler)
+		case <-time.After(50 * time.Millisecond):
+		}
+		s.ResponseWriter.Write(rest[:min(len(rest), 100)])
+		s.ResponseWriter.(http.Flusher).Flush()
+	}
+	return len(p), nil
+}
+
+// TestFaultyNodes: every healthy node's part is bundled while more nodes than are asked at once are slow or gone. When the
+// patience ends, these are stated. docs/design/025-cluster.md has what it logs.
+func TestFaultyNodes(t *testing.T) {
+	t.Run("10", func(t *testing.T) { faultyNodes(t, 10, 2*time.Second) })
+	for _, nodes := range []int{200, 1000}[:nightly.Of(1, 2)] {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) { faultyNodes(t, nodes, time.Hour) })
+	}
+}
+
+// faultyNodes waits until the patience ends only if it is short.
+func faultyNodes(t *testing.T, nodes int, patience time.Duration) {
+	c := newCluster(t)
+	c.retry = 20 * time.Millisecond
+	c.limit, c.turn = 5*time.Minute, 500*time.Millisecond
+	kinds, names, want := map[string]int{}, []string{}, 0
+	for i := range nodes {
+		name := fmt.Sprintf("node-%04d", i)
+		kind := []int{gone, slow, gone, slow, gone, restarted, foreign, full, healthy, healthy}[i*10/nodes]
+		if kinds[name] = kind; kind == healthy || kind == restarted {
+			want++
+		}
+		names = append(names, name)
+	}
+	c.addNodes(names, "dns.pcap", func(name string, h http.Handler) http.Handler { return fault(kinds[name], h) })
+	c.register(names)
+	for name, kind := range kinds {
+		if c.node[name].down.Store(kind == gone); kind == foreign {
+			c.node[name].server = c.node[names[nodes-1]].server
+		}
+	}
+	writes, largest := atomic.Int64{}, atomic.Int64{}
+	c.api.PrependReactor("update", "snapshots", func(a clienttesting.Action) (bool, apiruntime.Object, error) {
+		text, err := json.Marshal(a.(clienttesting.UpdateAction).GetObject())
+		writes.Add(1)
+		largest.Store(max(largest.Load(), int64(len(text))))
+		return false, nil, err
+	})
+	idle, begin, cpu := heap(), time.Now(), cpuTime(t)
+	c.start()
+	c.create("x", namespace, func(s *resource.Snapshot) { s.Spec.Patience = &v1.Duration{Duration: patience} })
+	c.await("x", func(s *resource.Snapshot) bool {
+		done, finished := 0, 0
+		for i := range s.Status.Nodes {
+			n := &s.Status.Nodes[i]
+			if n.Finished() {
+				finished++
+			}
+			if patience > time.Minute && n.State == resource.Missing {
+				t.Fatalf("%s was given up before its time: %s", n.Name, n.Message)
+			}
+			if kind := kinds[n.Name]; n.State == resource.Bundled && (kind == healthy || kind == restarted) {
+				done++
+			}
+		}
+		if finished == nodes && done < want {
+			t.Fatalf("%d of %d healthy nodes were bundled", done, want)
+		}
+		return done == want
+	})
+	t.Logf("%d nodes: the %d healthy ones are there after %s, with %s CPU for hub and nodes and %d MiB of heap; %d writes of the status, at most %d bytes",
+		nodes, want, time.Since(begin).Round(time.Millisecond), (cpuTime(t) - cpu).Round(time.Millisecond), (heap()-idle)>>20, writes.Load(), largest.Load())
+	if largest.Load() > 1<<20 {
+		t.Errorf("the resource has %d bytes", largest.Load())
+	}
+	if patience > time.Minute {
+		return
+	}
+	s := c.await("x", finished)
+	for i := range s.Status.Nodes {
+		n := &s.Status.Nodes[i]
+		switch kind := kinds[n.Name]; {
+		case kind == slow: // on a busy machine its patience may end
+		case (kind == healthy || kind == restarted) != (n.State == resource.Bundled), n.State == resource.Missing && n.Message == "":
+			t.Errorf("%s of kind %d is %+v", n.Name, kind, n)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // live is the content to which questions refer.
-var live = Content{resource.LiveConfigs.Resource, resource.LiveName}
+var live = Content{Resource: resource.LiveConfigs.Resource, Name: resource.LiveName}
 
 // answers passes questions to the MCP server next to the hub, which answers every client. For people who may see only
 // some namespaces, it passes these too.
@@ -127,7 +127,7 @@ func (h *handler) person(w http.ResponseWriter, r *http.Request, what Content) (
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 	case errors.Is(err, ErrDenied):
-		h.Log.Warn("refused content", "resource", what.Resource, "name", what.Name, "user", g.User, "from", r.RemoteAddr)
+		h.Log.Warn("refused content", "resource", what.Resource, "namespace", what.Namespace, "name", what.Name, "user", g.User, "from", r.RemoteAddr)
 		http.Error(w, err.Error(), http.StatusForbidden)
 	case err != nil:
 		h.Log.Error("asking who may see content", "resource", what.Resource, "name", what.Name, "error", err)

@@ -34,7 +34,7 @@ func TestWhoMayAskLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := Handler(Options{Answers: u, Log: slog.New(slog.DiscardHandler), Allow: func(_ context.Context, token string, what Content, _ func() ([]string, error)) (Grant, error) {
-		if what != (Content{"liveconfigs", "default"}) {
+		if what != (Content{Resource: "liveconfigs", Name: "default"}) {
 			t.Errorf("asked about %+v", what)
 		}
 		switch token {

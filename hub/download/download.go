@@ -33,8 +33,10 @@ var (
 
 // Options of a Handler.
 type Options struct {
-	// Find returns a snapshot and the folder of its bundles, or ErrNone.
-	Find func(name string) (*resource.Snapshot, string, error)
+	// Find returns a snapshot and the folder of its bundles, or ErrNone. Without a namespace it is in the hub's.
+	Find func(namespace, name string) (*resource.Snapshot, string, error)
+	// Namespace is the hub's. A snapshot in another one has the traffic of its own namespace, whoever asks.
+	Namespace string
 	// Allow returns which part of some content the token's owner may have, with the owner's name even if that is
 	// nothing: ErrUnknown, ErrDenied, or another error if that cannot be determined. namespaces lists those of the
 	// content.
@@ -49,11 +51,14 @@ type Options struct {
 	// Record writes every request to the access log before it is answered. If it fails, the answer is an error. nil:
 	// there is no log.
 	Record func(Request) error
-	Log    *slog.Logger
+	// Read is called in the background when somebody got the list of a ready snapshot's bundles, and not again for the
+	// same person within readAge; nil: nobody wants to know.
+	Read func(s *resource.Snapshot, user string)
+	Log  *slog.Logger
 }
 
-// Content is the subresource to which a right applies: content of an object.
-type Content struct{ Resource, Name string }
+// Content is the subresource to which a right applies: content of an object. Namespace is empty if that is the hub's.
+type Content struct{ Resource, Namespace, Name string }
 
 type handler struct {
 	Options
@@ -63,6 +68,7 @@ type handler struct {
 	grants map[[sha256.Size]byte]granted // by token and snapshot
 	spaces map[string][]string           // namespaces, by the folder of bundles
 	making map[string]*making            // views, by their folder
+	reads  map[[2]string]time.Time       // the last ones that were announced, by snapshot and person
 	again  time.Duration                 // after which the rights to a long answer are checked again
 }
 
@@ -70,13 +76,16 @@ type handler struct {
 //
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
+//	GET /v1/namespaces/NAMESPACE/snapshots/…   the same of a snapshot in another namespace
 //	/mcp, /mcp/..., /metrics                   questions, which the MCP server next to the hub answers
 //	GET /, /page/FILE                          the page, which asks these questions; its files have no data and need no token
 func Handler(o Options) http.Handler {
-	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}}
+	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}, reads: map[[2]string]time.Time{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/snapshots/{name}", h.describe)
-	mux.HandleFunc("GET /v1/snapshots/{name}/bundles/{node}/{file...}", h.file)
+	for _, in := range []string{"/v1", "/v1/namespaces/{namespace}"} {
+		mux.HandleFunc("GET "+in+"/snapshots/{name}", h.describe)
+		mux.HandleFunc("GET "+in+"/snapshots/{name}/bundles/{node}/{file...}", h.file)
+	}
 	if o.Answers != nil {
 		for _, path := range []string{"/mcp", "/mcp/", "/metrics"} {
 			mux.Handle(path, h.answers(o.Answers))
@@ -91,16 +100,19 @@ func Handler(o Options) http.Handler {
 // open finds a snapshot for a request that is allowed, or answers the request. dir is the folder of the bundles from
 // which the request is answered; it has no others.
 func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
-	name := r.PathValue("name")
-	if !resource.NodeName(name) {
+	what := Content{resource.Snapshots.Resource, r.PathValue("namespace"), r.PathValue("name")}
+	if what.Namespace == h.Namespace {
+		what.Namespace = ""
+	}
+	if !resource.NodeName(what.Name) || what.Namespace != "" && !resource.NodeName(what.Namespace) {
 		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
 		return nil, "", g, false
 	}
-	g, ok = h.person(w, r, Content{resource.Snapshots.Resource, name})
+	g, ok = h.person(w, r, what)
 	if !ok {
 		return nil, "", g, false
 	}
-	s, dir, err := h.Find(name)
+	s, dir, err := h.Find(what.Namespace, what.Name)
 	if err == nil {
 		return s, dir, g, true
 	}
@@ -156,9 +168,33 @@ func (h *handler) describe(w http.ResponseWriter, r *http.Request) {
 		}
 		a.Bundles = append(a.Bundles, offer.Bundle{Node: n.Name, Name: s.Name + "-" + n.Name + offer.Extension, Files: files})
 	}
-	h.Log.Info("served a snapshot", "snapshot", s.Name, "user", g.User, "namespaces", g.Namespaces, "from", r.RemoteAddr, "bundles", len(a.Bundles))
+	if a.Ready {
+		h.read(s, g.User)
+	}
+	h.Log.Info("served a snapshot", "namespace", s.Namespace, "snapshot", s.Name, "user", g.User, "namespaces", g.Namespaces, "from", r.RemoteAddr, "bundles", len(a.Bundles))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(a) // the client may have gone
+}
+
+// readAge is the time within which a person's reads of a snapshot are one.
+const readAge = 10 * time.Minute
+
+// read announces who reads a snapshot.
+func (h *handler) read(s *resource.Snapshot, user string) {
+	if h.Read == nil {
+		return
+	}
+	key := [2]string{string(s.UID), user}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Since(h.reads[key]) < readAge {
+		return
+	}
+	if len(h.reads) >= maxLists {
+		clear(h.reads)
+	}
+	h.reads[key] = time.Now()
+	go h.Read(s, user)
 }
 
 func (h *handler) file(w http.ResponseWriter, r *http.Request) {

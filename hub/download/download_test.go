@@ -18,6 +18,7 @@ import (
 	"time"
 
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pcapsule/pcapsule/hub/offer"
 	"github.com/pcapsule/pcapsule/hub/resource"
@@ -50,7 +51,7 @@ func serveWith(t *testing.T, phase string, selection resource.Selection, record 
 		s.Status.Nodes[1].Bundle = "b.pcapsule"
 	}
 	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler), Record: record,
-		Find: func(name string) (*resource.Snapshot, string, error) {
+		Find: func(_, name string) (*resource.Snapshot, string, error) {
 			if name != "x" {
 				return nil, "", fmt.Errorf("%s: %w", name, ErrNone)
 			}
@@ -262,5 +263,70 @@ func TestWhoSeesWhichNamespaces(t *testing.T) {
 				t.Errorf("before it is ready: %d %s", code, text)
 			}
 		}
+	}
+}
+
+// TestSnapshotsOfTenants: a snapshot outside the hub's namespace has the traffic of its own, for whoever has the right
+// there. A right in the hub's namespace, also one to an object of the same name, is none.
+func TestSnapshotsOfTenants(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bundles")
+	for name, text := range map[string]string{"a.pcapsule/data/x": "of all", "a.pcapsule/bagit.txt": "two"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readers := make(chan string, 20)
+	server := httptest.NewServer(Handler(Options{Log: slog.New(slog.DiscardHandler), Namespace: "pcapsule", Cutter: cutter{},
+		Read: func(s *resource.Snapshot, user string) { readers <- s.Namespace + " " + user },
+		Find: func(namespace, name string) (*resource.Snapshot, string, error) {
+			if namespace == "" {
+				namespace = "pcapsule"
+			}
+			s := &resource.Snapshot{ObjectMeta: v1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID("of " + namespace)}, Status: resource.Status{Phase: resource.Ready,
+				Nodes: []resource.Node{{Name: "a", State: resource.Bundled, Bundle: "a.pcapsule"}}}}
+			return s, dir, nil
+		},
+		Allow: func(_ context.Context, token string, what Content, _ func() ([]string, error)) (Grant, error) {
+			switch {
+			case what.Namespace == "" && token == "hub":
+				return Grant{User: "ada", All: true}, nil
+			case what.Namespace != "" && token == what.Namespace:
+				return Grant{User: "bob", Namespaces: []string{what.Namespace}}, nil
+			}
+			return Grant{}, ErrDenied
+		}}))
+	t.Cleanup(server.Close)
+	for _, tt := range []struct {
+		path, token string
+		code        int
+		x           string
+	}{
+		{"snapshots/x", "hub", 200, "of all"},
+		{"namespaces/pcapsule/snapshots/x", "hub", 200, "of all"},
+		{"namespaces/shop/snapshots/x", "hub", 403, ""}, // also after the answer about the hub's is known
+		{"namespaces/shop/snapshots/x", "shop", 200, "only shop"},
+		{"namespaces/payments/snapshots/x", "shop", 403, ""},
+		{"snapshots/x", "shop", 403, ""},
+		{"namespaces/..%2fshop/snapshots/x", "shop", 400, ""},
+	} {
+		u := server.URL + "/v1/" + tt.path
+		code, text := get(t, u, tt.token)
+		for end := time.Now().Add(time.Minute); code == 200 && strings.Contains(text, `"ready":false`) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			code, text = get(t, u, tt.token)
+		}
+		if code != tt.code {
+			t.Errorf("%s with the right in %s: %d %s, want %d", tt.path, tt.token, code, text, tt.code)
+		}
+		if code, x := get(t, u+"/bundles/a/data/x", tt.token); tt.x != "" && x != tt.x || code != tt.code {
+			t.Errorf("%s: data/x is %d %q, want %q", tt.path, code, x, tt.x)
+		}
+	}
+	// Each reader once, and nobody who was refused.
+	if got := []string{<-readers, <-readers}; len(readers) > 0 || !slices.Contains(got, "pcapsule ada") || !slices.Contains(got, "shop bob") {
+		t.Errorf("announced readers %q and %d more", got, len(readers))
 	}
 }

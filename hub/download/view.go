@@ -82,7 +82,7 @@ type granted struct {
 // grant determines the rights of a token to a snapshot. A client requests many files at once, and each would cost one
 // question to Kubernetes per namespace.
 func (h *handler) grant(ctx context.Context, token string, what Content) (Grant, error) {
-	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Name))
+	key := sha256.Sum256([]byte(token + "\x00" + what.Resource + "\x00" + what.Namespace + "\x00" + what.Name))
 	h.mu.Lock()
 	g, ok := h.grants[key]
 	h.mu.Unlock()
@@ -104,14 +104,13 @@ func (h *handler) grant(ctx context.Context, token string, what Content) (Grant,
 
 // namespaces lists those of the live calls, or of a snapshot's bundles; none before it is ready.
 func (h *handler) namespaces(ctx context.Context, what Content) ([]string, error) {
-	name := what.Name
 	switch {
 	case what == live && h.Spaces != nil:
 		return h.atMost(h.Spaces(), what), nil
 	case h.Cutter == nil || what.Resource != resource.Snapshots.Resource:
 		return nil, nil
 	}
-	s, dir, err := h.Find(name)
+	s, dir, err := h.Find(what.Namespace, what.Name)
 	if errors.Is(err, ErrNone) || err == nil && s.Status.Phase != resource.Ready {
 		return nil, nil // as if there were no right, so that nobody learns which snapshots there are
 	}
@@ -191,6 +190,9 @@ func (v *View) place(dir string, n *resource.Node) (string, error) {
 // view makes a person's view, or returns errUnfinished if it takes longer. It works in the background, so that it
 // continues if the client goes away.
 func (h *handler) view(ctx context.Context, s *resource.Snapshot, dir string, v *View) error {
+	if h.Cutter == nil {
+		return errors.New("this hub makes no views")
+	}
 	folder := viewFolder(dir, v)
 	if err := finished(s, folder); err == nil || !errors.Is(err, errUnfinished) {
 		return err

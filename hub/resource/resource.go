@@ -22,7 +22,7 @@ import (
 // Names in the API.
 const (
 	Group     = "pcapsule.dev"
-	Version   = "v1alpha1"
+	Version   = "v1beta1"
 	Kind      = "Snapshot"
 	Finalizer = "pcapsule.dev/collected-files"
 )
@@ -69,6 +69,7 @@ const (
 	Complete = "Complete" // every node's part is there, from the begin of the window on
 	Done     = "Ready"    // the bundles can be fetched
 	Selected = "Selected" // the hub knows where the selected pods ran
+	Durable  = "Durable"  // the bundles survive the hub's pod
 	Held     = "Held"     // it was to be deleted, but is on legal hold
 )
 

@@ -28,7 +28,7 @@ import (
 )
 
 // Resource is RecorderConfig in the API.
-var Resource = schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1alpha1", Resource: "recorderconfigs"}
+var Resource = schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1beta1", Resource: "recorderconfigs"}
 
 // Applied is the condition.
 const Applied = "Applied"

@@ -30,7 +30,7 @@ func newWorld(t *testing.T, name string, spec map[string]any) *world {
 	t.Helper()
 	api := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource.Schedules: "SnapshotScheduleList", resource.Snapshots: "SnapshotList"})
 	w := &world{t, Options{Client: api, Namespace: "pcapsule", Incidents: func() []pods.Incident { return nil }, Log: slog.New(slog.DiscardHandler)}}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "SnapshotSchedule",
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": "SnapshotSchedule",
 		"metadata": map[string]any{"name": name, "namespace": "pcapsule", "creationTimestamp": begin.Format(time.RFC3339)}, "spec": spec}}
 	if _, err := api.Resource(resource.Schedules).Namespace("pcapsule").Create(t.Context(), u, v1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ const (
 )
 
 // underWay are reasons of conditions that will become true: they are no events.
-var underWay = map[string]bool{"Collecting": true, "Bundling": true, "Waiting": true}
+var underWay = map[string]bool{"Collecting": true, "Bundling": true, "Waiting": true, "Storing": true}
 
 // Conditions are those in the status of an object.
 func Conditions(u *unstructured.Unstructured) []v1.Condition {
@@ -51,14 +51,19 @@ func Announce(ctx context.Context, client dynamic.Interface, u *unstructured.Uns
 		if c.Status != v1.ConditionTrue {
 			kind = "Warning"
 		}
-		now := time.Now()
-		_, _ = client.Resource(Events).Namespace(u.GetNamespace()).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "events.k8s.io/v1", "kind": "Event",
-			"metadata":            map[string]any{"name": fmt.Sprintf("%s.%x", clip.Cut(u.GetName(), 200), now.UnixNano()), "namespace": u.GetNamespace()},
-			"eventTime":           v1.NewMicroTime(now).UTC().Format(v1.RFC3339Micro),
-			"reportingController": reporter, "reportingInstance": reporter,
-			"action": c.Type, "reason": c.Reason, "note": clip.Text(c.Message, maxNote), "type": kind,
-			"regarding": map[string]any{"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(), "name": u.GetName(), "namespace": u.GetNamespace(), "uid": string(u.GetUID())},
-		}}, v1.CreateOptions{})
+		Event(ctx, client, u, kind, c.Type, c.Reason, c.Message)
 	}
+}
+
+// Event creates an event about an object, of type Normal or Warning. One that the API does not accept is left out.
+func Event(ctx context.Context, client dynamic.Interface, u *unstructured.Unstructured, kind, action, reason, note string) {
+	now := time.Now()
+	_, _ = client.Resource(Events).Namespace(u.GetNamespace()).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "events.k8s.io/v1", "kind": "Event",
+		"metadata":            map[string]any{"name": fmt.Sprintf("%s.%x", clip.Cut(u.GetName(), 200), now.UnixNano()), "namespace": u.GetNamespace()},
+		"eventTime":           v1.NewMicroTime(now).UTC().Format(v1.RFC3339Micro),
+		"reportingController": reporter, "reportingInstance": reporter,
+		"action": action, "reason": reason, "note": clip.Text(note, maxNote), "type": kind,
+		"regarding": map[string]any{"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(), "name": u.GetName(), "namespace": u.GetNamespace(), "uid": string(u.GetUID())},
+	}}, v1.CreateOptions{})
 }

@@ -18,7 +18,7 @@ import (
 // way or if only a message changed.
 func TestEventsOfConditions(t *testing.T) {
 	api := fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource.Captures: "CaptureList", Events: "EventList"})
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1alpha1", "kind": "Capture", "metadata": map[string]any{"name": "x", "namespace": "pcapsule", "uid": "u1"}}}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "pcapsule.dev/v1beta1", "kind": "Capture", "metadata": map[string]any{"name": "x", "namespace": "pcapsule", "uid": "u1"}}}
 	if _, err := api.Resource(resource.Captures).Namespace("pcapsule").Create(t.Context(), u, v1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"hub/collect", "parts are files; who dissects them is up to the caller", []string{"hub/resource", "recorder/pins", "recorder/ring", "recorder/transfer"}},
 		{"hub/control", "what is done when, not how", []string{"hub/collect", "hub/download", "hub/jobs", "hub/offer", "hub/resource", "hub/served", "recorder/ring"}},
 		{"hub/jobs", "a Job knows no files", []string{"hub/resource"}},
-		{"cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/download", "hub/jobs", "hub/offer", "hub/resource", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/rows"}},
+		{"cli/hub", "the hub's program has no part of the laptop's but its access log with its masks", []string{"exporter", "exporter/bundle", "exporter/derive", "forensics/redact", "hub", "hub/collect", "hub/control", "hub/download", "hub/jobs", "hub/offer", "hub/resource", "internal/accesslog", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/rows", "store"}},
 		{"cmd/pcapsule-hub", "a program is a few lines", []string{"cli/hub"}},
 		{"store", "bundles elsewhere are files", []string{"exporter/bundle", "recorder/transfer"}},
 		{"collection", "what is known of many cases, and a report about it", []string{"exporter/bundle", "exporter/seal", "forensics", "forensics/ask", "forensics/control", "forensics/finding", "internal/yamltext", "report/value"}},

@@ -18,7 +18,7 @@ import (
 )
 
 // recorderConfigs is the resource.
-var recorderConfigs = schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1alpha1", Resource: "recorderconfigs"}
+var recorderConfigs = schema.GroupVersionResource{Group: "pcapsule.dev", Version: "v1beta1", Resource: "recorderconfigs"}
 
 // follow watches the RecorderConfig until ctx ends.
 func (a *agent) follow(ctx context.Context) error {

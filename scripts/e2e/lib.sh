@@ -94,7 +94,7 @@ start_pods() {
 
 # resource KIND NAME SPEC: creates or changes one of the hub's resources.
 resource() {
-	echo "{apiVersion: pcapsule.dev/v1alpha1, kind: $1, metadata: {name: $2, namespace: pcapsule}, spec: $3}" >"$dir/resource.yaml"
+	echo "{apiVersion: pcapsule.dev/v1beta1, kind: $1, metadata: {name: $2, namespace: pcapsule}, spec: $3}" >"$dir/resource.yaml"
 	k apply -f "$dir/resource.yaml" >/dev/null
 }
 # snapshot NAME SPEC: creates one. ready NAME waits until it is ready.
