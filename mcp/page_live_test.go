@@ -37,6 +37,13 @@ func (p pageRing) CreateSnapshot(_ context.Context, r store.SnapshotRequest) (st
 	return store.Snapshot{Name: "s1", Status: "completed", Dissections: []string{}}, nil
 }
 
+func (p pageRing) Snapshots(context.Context) ([]store.Snapshot, error) {
+	if !p.made.Load() {
+		return nil, nil
+	}
+	return []store.Snapshot{{Name: "s1", Status: "completed", Dissections: []string{"s1/main"}}}, nil
+}
+
 func (p pageRing) StartDissection(context.Context, string, string) (store.Dissection, error) {
 	p.made.Store(true)
 	return store.Dissection{Snapshot: "s1", Name: "main", DB: "s1/main", Status: "running"}, nil
@@ -78,6 +85,38 @@ func TestPageFollowsARing(t *testing.T) {
 	if n := ring.asked.Load(); n != before {
 		t.Errorf("asked %d times while paused", n-before)
 	}
+	b.do(chromedp.Evaluate(`[...document.querySelectorAll(".live button")].find((x) => x.innerText.startsWith("Snapshot")).click()`, nil))
+	b.until(`location.hash.includes("d=s1%2Fmain") && document.querySelector(".found").innerText === "369 of 369 calls" && document.querySelector("h1").innerText === "s1"`)
+	// Whoever comes later finds the snapshot in the list.
+	b.open("#v=calls&d=live%3A2m")
+	b.until(`[...document.querySelectorAll(".live option")].some((x) => x.innerText === "snapshot s1")`)
+	b.do(chromedp.SetValue(".live select", "s1/main", chromedp.ByQuery), chromedp.Evaluate(`document.querySelector(".live select").dispatchEvent(new Event("change", {bubbles: true}))`, nil))
+	b.until(`location.hash.includes("d=s1%2Fmain") && document.querySelector(".found").innerText === "369 of 369 calls"`)
+}
+
+// pageCluster is a cluster seen from a laptop: it has snapshots, and neither live data nor a list of what is recorded.
+type pageCluster struct{ store.Store }
+
+func (pageCluster) Boundaries(context.Context) ([]store.Boundary, error) {
+	return nil, store.BadRequest("the nodes of a cluster do not list what they have")
+}
+
+// TestPageOfACluster begins without any data, makes a snapshot and shows it.
+func TestPageOfACluster(t *testing.T) {
+	t.Parallel()
+	ring := pageRing{frozen: bundled(t, "shop.pcapng"), asked: &atomic.Int64{}, made: &atomic.Bool{}}
+	s, err := New(nil, Options{Release: "test", Store: pageCluster{ring}, Open: func(ctx context.Context, paths []string) (*forensics.Case, error) {
+		return forensics.Open(ctx, paths, forensics.Options{Threads: 1})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	web := httptest.NewServer(s.Handler(HTTPOptions{}))
+	defer web.Close()
+	b := browse(t, web.URL)
+	b.open("#v=calls")
+	b.until(`[...document.querySelectorAll(".live button")].some((x) => x.innerText.startsWith("Snapshot"))`)
 	b.do(chromedp.Evaluate(`[...document.querySelectorAll(".live button")].find((x) => x.innerText.startsWith("Snapshot")).click()`, nil))
 	b.until(`location.hash.includes("d=s1%2Fmain") && document.querySelector(".found").innerText === "369 of 369 calls" && document.querySelector("h1").innerText === "s1"`)
 }

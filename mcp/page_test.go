@@ -177,9 +177,12 @@ func TestPageFromVerdictToPackets(t *testing.T) {
 	b.until(`document.querySelector("main .problem")?.innerText.includes("does not answer") && document.querySelector("main .problem button").innerText === "Retry"`)
 }
 
-var pageViews = []string{"summary", "calls", "calls&g=to", "calls&c=CALL&p=PACKET", "map", "map&n=shop/payment", "connections", "findings", "objects", "compare&t=1795166690500-1795166692000", "evidence", "reports", "sql&s=select%20call_id,%20dst_name,%20failed%20from%20calls%20limit%2020"}
+var pageViews = []string{"summary", "calls", "calls&k=day,to_ip,what,id", "calls&g=to", "calls&c=CALL&p=PACKET", "map", "map&n=shop/payment", "connections", "findings", "objects", "compare&t=1795166690500-1795166692000", "evidence", "reports", "sql&s=select%20call_id,%20dst_name,%20failed%20from%20calls%20limit%2020"}
 
-// TestPageIsAccessible lets axe-core judge every view, light and dark, and looks for what does not fit on a phone.
+const onlyColours = `{runOnly: ["color-contrast"]}` // nothing else differs
+
+// TestPageIsAccessible lets axe-core judge every view in all colours, looks for what does not fit at 200 % or on a phone, and
+// prints a dark page on white with its address and the hashes of what was open.
 func TestPageIsAccessible(t *testing.T) {
 	web := paged(t, nil)
 	b := browse(t, web.URL)
@@ -190,28 +193,54 @@ func TestPageIsAccessible(t *testing.T) {
 	place := placeOf(t, web)
 	b.open("#token=" + secret)
 	b.do(chromedp.Evaluate(string(axe)+";0", nil))
-	rules := map[string]string{"light": "", "dark": `{runOnly: ["color-contrast"]}`} // only colours differ
-	for _, scheme := range []string{"light", "dark"} {
-		b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
-		for _, view := range pageViews {
+	for _, colours := range []struct{ scheme, contrast, rules string }{{"light", "no-preference", ""}, {"dark", "no-preference", onlyColours}, {"light", "more", onlyColours}, {"dark", "more", onlyColours}} {
+		scheme := colours.scheme + ", contrast " + colours.contrast
+		b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours.scheme}, {Name: "prefers-contrast", Value: colours.contrast}}))
+		views := pageViews
+		if colours.contrast == "more" {
+			views = nightly.Some(pageViews, 4)
+		}
+		for _, view := range views {
 			b.turn("#v=" + place.Replace(view))
 			var found []string
-			b.do(chromedp.Evaluate(`axe.run(`+rules[scheme]+`).then((r) => r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html.slice(0, 120) + " " + n.failureSummary).slice(0, 3).join(" | ")))`, &found,
+			b.do(chromedp.Evaluate(`axe.run(`+colours.rules+`).then((r) => r.violations.map((v) => v.id + ": " + v.nodes.map((n) => n.html.slice(0, 120) + " " + n.failureSummary).slice(0, 3).join(" | ")))`, &found,
 				func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 			for _, v := range found {
 				t.Errorf("%s, %s: %s", view, scheme, v)
 			}
 		}
 	}
-	b.do(chromedp.EmulateViewport(390, 800))
-	for _, view := range nightly.Some(pageViews, 4) {
-		b.turn("#v=" + place.Replace(view))
-		var wide float64
-		if b.do(chromedp.Evaluate("document.documentElement.scrollWidth", &wide)); wide > 390 {
-			t.Errorf("%s is %v pixels wide on a phone", view, wide)
+	for _, width := range []int64{680, 390} { // a window at 200 %, a phone
+		b.do(chromedp.EmulateViewport(width, 800))
+		for _, view := range nightly.Some(pageViews, 4) {
+			b.turn("#v=" + place.Replace(view))
+			var wide int64
+			if b.do(chromedp.Evaluate("document.documentElement.scrollWidth", &wide)); wide > width {
+				t.Errorf("%s is %v pixels wide in %d", view, wide, width)
+			}
 		}
 	}
+	b.do(chromedp.EmulateViewport(800, 900), emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}))
+	for _, view := range nightly.Some(pageViews, 2) {
+		b.turn("#v=" + place.Replace(view))
+		b.until(`getComputedStyle(document.querySelector(".printed")).display === "block" && document.querySelector(".printed").innerText.includes("SHA-256 42e3b8dc") && getComputedStyle(document.body).color === "rgb(27, 33, 41)" && getComputedStyle(document.querySelector("nav")).display === "none"`)
+	}
 	b.quiet()
+}
+
+// TestTabsLendTheToken opens a link to a call in a new tab, as from a report, without a token.
+func TestTabsLendTheToken(t *testing.T) {
+	t.Parallel()
+	web := paged(t, nil)
+	b := browse(t, web.URL)
+	id := callOf(t, web)
+	b.open("#token=" + secret)
+	b.until(`document.querySelector(".verdict")`)
+	tab, cancel := chromedp.NewContext(b.ctx)
+	defer cancel()
+	other := &browser{t: t, ctx: tab, url: web.URL}
+	other.do(chromedp.Navigate(web.URL + "/#c=" + id[:12]))
+	other.until(`document.querySelector("aside.call .title")?.innerText.includes("/api/checkout") && !document.querySelector("#token")`)
 }
 
 // callOf returns the id of a failed call.

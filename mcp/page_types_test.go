@@ -44,6 +44,7 @@ var pageTypes = []struct{ method, path, name string }{
 	{"POST", "/mcp/ask/list_findings", "Findings"},
 	{"POST", "/mcp/ask/list_objects", "Objects"},
 	{"GET", "/mcp/custody", "Custody"},
+	{"GET", "/mcp/snapshots", "Snapshots"},
 }
 
 // TestPageTypes compares the types of the page with the schemas of the OpenAPI description.

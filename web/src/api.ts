@@ -1646,3 +1646,27 @@ export type Custody = {
     left_out?: number;
   }> | null;
 };
+
+// GET /mcp/snapshots
+export type Snapshots = {
+  snapshots: Array<{
+    created_at: string;
+    dissections: Array<string> | null;
+    duration_ms?: number;
+    end_ts?: number;
+    error?: string;
+    filter?: string;
+    from?: string;
+    missing?: Array<string> | null;
+    name: string;
+    node_count: number;
+    packet_count: number;
+    seals?: string;
+    segment_count: number;
+    size_bytes: number;
+    start_ts?: number;
+    status: string;
+    to?: string;
+  }> | null;
+  total: number;
+};

@@ -1,3 +1,5 @@
+import { borrow, lend } from "./tabs";
+
 // Client asks the REST paths. The token, if there is one, is in the memory of this tab only.
 const key = "pcapsule-token";
 let token = "";
@@ -13,6 +15,16 @@ export function adopt(): void {
     history.replaceState(null, "", location.pathname + (p.size ? "#" + p.toString() : ""));
   }
   token = sessionStorage.getItem(key) ?? "";
+  lend(() => token);
+}
+
+let borrowing: Promise<string> | null = null;
+
+// borrowed is true if another tab has a token for this one.
+async function borrowed(): Promise<boolean> {
+  const found = await (borrowing ??= borrow());
+  if (found && !token) authorize(found);
+  return token !== "";
 }
 
 export function authorize(secret: string): void {
@@ -120,6 +132,7 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
     throw new Problem(0, "The server does not answer. If it ended, start it again with the same --addr, then retry. Filter and selected time stay in the address.");
   }
   if (r.ok) return r;
+  if (r.status === 401 && !token && (await borrowed())) return ask(path, init);
   if (r.status === 401) {
     dispatchEvent(new Event(refused));
     throw new Problem(401, "This server needs a token, or the token is no longer valid.");

@@ -66,7 +66,10 @@ export function Filter({ state, go, found }: Props & { found: string }) {
     if (e.key === "Enter") {
       e.preventDefault();
       if (chosen >= 0) accept(chosen);
-      else apply(text);
+      else {
+        apply(text);
+        document.getElementById("main")?.focus(); // whose keys are meant next
+      }
     } else if (e.key === "Escape") {
       if (list.length) close();
       else if (text) {

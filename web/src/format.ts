@@ -66,6 +66,21 @@ export function pretty(text: string): string {
   }
 }
 
+// form writes the members of a form on a line each.
+export function form(text: string): string {
+  return text.split("&").map((pair) => {
+    const [name = "", ...value] = pair.split("=");
+    const plain = (x: string): string => {
+      try {
+        return decodeURIComponent(x.replaceAll("+", " "));
+      } catch {
+        return x;
+      }
+    };
+    return `${plain(name)} = ${plain(value.join("="))}`;
+  }).join("\n");
+}
+
 // visible replaces characters that control a display or its direction of writing by their names, so
 // that captured text cannot look like something else.
 export function visible(text: string): string {

@@ -1,7 +1,7 @@
 import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Boundaries, Snapshot } from "./api";
-import { get, post } from "./client";
+import type { Boundaries, Snapshot, Snapshots } from "./api";
+import { get, post, Problem } from "./client";
 import { clock, plural } from "./format";
 import { type Props, useAnswer } from "./parts";
 
@@ -9,6 +9,29 @@ const every = 5000; // ms between questions while following
 const lengths: [string, string][] = [["live:30s", "last 30 s"], ["live:2m", "last 2 min"], ["live:10m", "last 10 min"]];
 
 type Dissection = { status?: string; error?: string };
+
+// boundaries says what is recorded. The nodes of a cluster do not list it; snapshots can be made nevertheless.
+export async function boundaries(signal: AbortSignal): Promise<Boundaries> {
+  try {
+    return await get<Boundaries>("/mcp/data-boundaries", {}, signal);
+  } catch (e) {
+    if (!(e instanceof Problem) || e.status !== 400) throw e;
+    return { cluster: { newest: "", newest_ts: 0, oldest: "", oldest_ts: 0 }, live: false, nodes: [], ring: true };
+  }
+}
+
+// opened returns the data of a snapshot once its calls have been read.
+async function opened(name: string, say: (text: string) => void, alive: () => boolean): Promise<string> {
+  await post("/delayed_dissection.DelayedDissection/Start", { snapshot_name: name });
+  for (let d: Dissection = {}; d.status !== "completed"; ) {
+    if (!alive()) return "";
+    say(`Reading the calls of snapshot ${name} …`);
+    await new Promise((f) => setTimeout(f, 500));
+    d = await post<Dissection>("/delayed_dissection.DelayedDissection/GetStatus", { snapshot_name: name });
+    if (d.status === "failed") throw new Error(d.error ?? "the dissection failed");
+  }
+  return `${name}/main`;
+}
 
 // Live follows a ring: the last minutes, pause, and a snapshot of the selected time. Without a ring it shows nothing.
 export function Live({ state, go, again }: Props & { again: () => void }) {
@@ -18,12 +41,13 @@ export function Live({ state, go, again }: Props & { again: () => void }) {
   const [making, make] = useState(false);
   const alive = useRef(true);
   useEffect(() => () => void (alive.current = false), []);
-  const a = useAnswer("ring", (signal) => get<Boundaries>("/mcp/data-boundaries", {}, signal));
+  const a = useAnswer("ring", boundaries);
+  const kept = useAnswer(`snapshots ${a.value?.ring}`, (signal) => (a.value?.ring ? get<Snapshots>("/mcp/snapshots", {}, signal) : Promise.resolve(undefined)));
   useEffect(() => {
-    if (a.value?.live) setRing(a.value);
+    if (a.value?.live || a.value?.ring) setRing(a.value);
   }, [a.value]);
   const live = state.db.startsWith("live") && !state.db.includes("/");
-  const has = ring !== null;
+  const has = ring?.live === true;
   useEffect(() => {
     if (has && !state.db) go({ db: "live:2m", order: state.order || "newest", bundle: "" }, true);
   }, [has]);
@@ -36,38 +60,43 @@ export function Live({ state, go, again }: Props & { again: () => void }) {
   }, [live, following]);
   if (!ring) return null;
 
-  const snapshot = async (): Promise<void> => {
+  // show switches to the data of a snapshot: of one that there is, or of a new one of the selected time.
+  const show = async (name: string): Promise<void> => {
     make(true);
-    say("Freezing the selected time …");
     try {
-      const [from, to] = state.time ?? [Date.now() - 120_000, Date.now()];
-      const s = await post<Snapshot>("/mcp/snapshots", { start: new Date(from).toISOString(), end: new Date(to).toISOString() });
-      await post("/delayed_dissection.DelayedDissection/Start", { snapshot_name: s.name });
-      for (let d: Dissection = {}; d.status !== "completed"; ) {
-        if (!alive.current) return;
-        say(`Reading the calls of snapshot ${s.name} …`);
-        await new Promise((f) => setTimeout(f, 500));
-        d = await post<Dissection>("/delayed_dissection.DelayedDissection/GetStatus", { snapshot_name: s.name });
-        if (d.status === "failed") throw new Error(d.error ?? "the dissection failed");
+      if (!name) {
+        say("Freezing the selected time …");
+        const [from, to] = state.time ?? [Date.now() - 120_000, Date.now()];
+        name = (await post<Snapshot>("/mcp/snapshots", { start: new Date(from).toISOString(), end: new Date(to).toISOString() })).name;
       }
-      go({ db: `${s.name}/main`, time: null, zoom: null, base: null, call: "", packet: "" });
+      const db = await opened(name, say, () => alive.current);
+      if (!db) return;
+      go({ db, time: null, zoom: null, base: null, call: "", packet: "" });
       say("");
+      kept.retry();
     } catch (e) {
-      say(`No snapshot was made: ${e instanceof Error ? e.message : String(e)}`);
+      say(`The snapshot cannot be shown: ${e instanceof Error ? e.message : String(e)}`);
     } finally {
       make(false);
     }
   };
+  const choose = (value: string): void => {
+    if (value.startsWith("live")) go({ db: value, time: null, zoom: null, base: null, call: "", packet: "" });
+    else void show(value.replace(/\/main$/, ""));
+  };
+  const snapshots = (kept.value?.snapshots ?? []).filter((x) => x.status === "completed").map((x) => ({ value: `${x.name}/main`, text: `snapshot ${x.name}` }));
+  const options = [...(ring.live ? lengths.map(([value, text]) => ({ value, text })) : []), ...snapshots];
+  if (state.db && !options.some((x) => x.value === state.db)) options.push({ value: state.db, text: live ? state.db : `snapshot ${state.db.split("/")[0]}` });
   const recording = (ring.nodes ?? []).filter((n) => n.recording).length;
   return (
     <section class="live" aria-label="Recording">
-      <span>{!ring.ring ? "● live" : recording ? "● recording" : "○ not recording"}{(ring.nodes ?? []).length > 1 ? ` on ${plural(recording, "node")}` : ""}</span>
-      <label>Show <select value={state.db} onChange={(e) => go({ db: e.currentTarget.value, time: null, zoom: null, base: null, call: "", packet: "" })}>
-        {lengths.map(([v, t]) => <option key={v} value={v}>{t}</option>)}
-        {lengths.some(([v]) => v === state.db) || !state.db ? null : <option value={state.db}>{live ? state.db : `snapshot ${state.db.split("/")[0]}`}</option>}
-      </select></label>
+      <span>{!ring.live ? "snapshots" : !ring.ring ? "● live" : recording ? "● recording" : "○ not recording"}{(ring.nodes ?? []).length > 1 ? ` on ${plural(recording, "node")}` : ""}</span>
+      {options.length ? <label>Show <select value={state.db} disabled={making} onChange={(e) => choose(e.currentTarget.value)}>
+        {state.db ? null : <option value="">{ring.live ? "…" : "the newest"}</option>}
+        {options.map((x) => <option key={x.value} value={x.value}>{x.text}</option>)}
+      </select></label> : null}
       {live ? <button type="button" aria-pressed={!following} onClick={() => follow(!following)}>{following ? "Pause" : "Follow"}</button> : null}
-      {live && ring.ring ? <button type="button" disabled={making} onClick={() => void snapshot()}>{state.time ? "Snapshot of the selected time" : "Snapshot of the last 2 min"}</button> : null}
+      {ring.ring && (live || !ring.live) ? <button type="button" disabled={making} onClick={() => void show("")}>{state.time ? "Snapshot of the selected time" : "Snapshot of the last 2 min"}</button> : null}
       <span role="status">{said || (live ? (following ? "" : "Paused: what is shown stays until you ask something else.") : ring.ring && ring.cluster.newest_ts ? `The ring has packets until ${clock(ring.cluster.newest_ts, 0)}.` : "")}</span>
     </section>
   );

@@ -1,11 +1,11 @@
 import { Fragment, h, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Boundaries, Buckets, Cases } from "./api";
+import type { Buckets, Cases } from "./api";
 import { about, adopt, authorize, get, Problem, refused, renew } from "./client";
 import { Filter } from "./filter";
 import { count, plural } from "./format";
 import { Load, type Props, T, useAnswer } from "./parts";
-import { Live } from "./live";
+import { boundaries, Live } from "./live";
 import { format, parse, span, type State, type View, views } from "./state";
 import { Strip } from "./strip";
 import { Call } from "./views/call/call";
@@ -21,7 +21,7 @@ import { Sql } from "./views/sql/sql";
 import { Summary } from "./views/summary/summary";
 
 const names: Record<View, string> = { summary: "Summary", calls: "Calls", map: "Map", connections: "Connections", findings: "Findings", objects: "Objects", compare: "Compare", evidence: "Evidence", reports: "Reports", sql: "SQL" };
-const components: Record<View, (p: Props) => h.JSX.Element> = { summary: Summary, calls: Calls, map: ServiceMap, connections: Connections, findings: Findings, objects: Objects, compare: Compare, evidence: Evidence, reports: Reports, sql: Sql };
+const components: Record<View, (p: Props) => h.JSX.Element> = { summary: Summary, calls: Calls, map: ServiceMap, connections: (p) => <Connections {...p} served />, findings: Findings, objects: Objects, compare: Compare, evidence: (p) => <Evidence {...p} served />, reports: Reports, sql: Sql };
 
 function Page() {
   const [state, set] = useState<State>(() => parse(location.hash));
@@ -75,7 +75,7 @@ function Page() {
       return await get<Cases>("/mcp/cases", {}, signal);
     } catch (e) {
       // A ring without a dissection has live data only.
-      if (!(e instanceof Problem) || e.status !== 409 || state.db || !(await get<Boundaries>("/mcp/data-boundaries", {}, signal)).live) throw e;
+      if (!(e instanceof Problem) || e.status !== 409 || state.db || !(await boundaries(signal)).live) throw e;
       const found = await get<Cases>("/mcp/cases", { db: "live:2m" }, signal);
       go({ db: "live:2m", order: now.current.order || "newest", bundle: "" }, true);
       return found;
@@ -99,15 +99,19 @@ function Page() {
     lock(false);
     again();
   }} /> : null;
-  if (!last.current) return door ?? <Load of={cases} what="Opening">{() => null}</Load>;
+  if (!last.current) return door ?? <main><Load of={cases} what="Opening">{() => null}</Load>{cases.problem?.status === 409 ? <Live state={state} go={go} again={again} /> : null}</main>;
   return <Fragment>{door}{cases.problem && !locked ? <Load of={cases} what="">{() => null}</Load> : null}<Frame cases={last.current} state={state} go={go} help={help} showHelp={showHelp} again={again} /></Fragment>;
 }
 
 function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cases; help: boolean; showHelp: (x: boolean) => void; again: () => void }) {
   const id = cases.cases?.[0]?.inputs?.[0]?.sha256.slice(0, 12) ?? "";
   const all = span(cases);
-  const total = useAnswer(`${state.kfl} ${state.time?.join()}`, (signal) =>
-    get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1], steps: 1 }, signal));
+  // Without a selected time and a zoom, the time strip counts the same calls.
+  const [shown, setShown] = useState<Buckets | undefined | null>(undefined);
+  const own = state.time !== null || state.zoom !== null || !all;
+  const one = useAnswer(`${own} ${state.kfl} ${state.time?.join()}`, (signal) =>
+    own ? get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1], steps: 1 }, signal) : Promise.resolve(undefined));
+  const total = own ? (one.problem ? null : one.value) : shown;
   const calls = (cases.cases ?? []).reduce((n, c) => n + Object.values(c.calls as Record<string, number>).reduce((a, b) => a + b, 0), 0);
   const known = useRef(id);
   const was = state.bundle || known.current;
@@ -132,17 +136,18 @@ function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cas
         again();
       })}>Use this bundle</button></p> : null}
       {help ? <Help close={() => showHelp(false)} /> : null}
-      <Filter state={state} go={go} found={total.value && !total.problem ? `${count(total.value.calls)} of ${plural(calls, "call")}` : total.problem ? "not applied" : ""} />
-      {total.problem?.status === 400 ? <pre class="problem" role="alert">{total.problem.message}</pre> : null}
+      <Filter state={state} go={go} found={total ? `${count(total.calls)} of ${plural(calls, "call")}` : total === null ? "not applied" : ""} />
+      {one.problem?.status === 400 ? <pre class="problem" role="alert">{one.problem.message}</pre> : null}
       <Live state={state} go={go} again={again} />
-      {all ? <Strip state={state} go={go} all={all} /> : null}
+      {all ? <Strip state={state} go={go} all={all} counted={setShown} /> : null}
       <div class="body">
         <nav aria-label="Views">
           {views.map((v, i) => <button key={v} type="button" aria-current={v === state.view ? "page" : undefined} onClick={() => go({ view: v })}><kbd>{(i + 1) % 10}</kbd> {names[v]}</button>)}
         </nav>
-        <main id="main" tabIndex={-1} aria-label={names[state.view]}><Shown state={state} go={go} /></main>
+        <main id="main" tabIndex={-1} aria-label={names[state.view]}><Shown state={state} go={go} counts={total} /></main>
         {state.call ? <Call key={state.call} state={state} go={go} /> : null}
       </div>
+      <p class="printed">{location.origin + location.pathname + format(state)}<br />{(cases.cases ?? []).flatMap((c) => (c.inputs ?? []).map((i) => <span key={i.sha256 + i.name}><T>{i.name}</T>, SHA-256 {i.sha256}<br /></span>))}</p>
     </Fragment>
   );
 }
@@ -160,7 +165,7 @@ function Trust({ cases, go }: { cases: Cases; go: Props["go"] }) {
 }
 
 function Help({ close }: { close: () => void }) {
-  const keys: [string, string][] = [["1 … 9, 0", "views"], ["/", "filter"], ["Enter", "apply the filter; open the marked call"], ["Esc", "close, clear"], ["j k", "next, previous row"], ["f  F", "add the server of the marked call to the filter; exclude it"], ["w", "packets of the marked call for Wireshark"], ["b", "compare with the selected time"], ["← → + −", "on the time strip: move, zoom"], ["↓ ↑", "in the filter: completions; empty: saved filters and history"]];
+  const keys: [string, string][] = [["1 … 9, 0", "views"], ["/", "filter"], ["Enter", "apply the filter; open the marked call"], ["Esc", "close, clear"], ["j k", "next, previous row"], ["f  F", "add the server of the marked call to the filter; exclude it"], ["w", "packets of the marked call for Wireshark"], ["y", "copy the citation of the marked call"], ["b", "compare with the selected time"], ["← → + −", "on the time strip: move, zoom"], ["↓ ↑", "in the filter: completions; empty: saved filters and history"]];
   return (
     <section class="help" aria-label="Keys">
       <dl>{keys.map(([k, v]) => <div key={k}><dt><kbd>{k}</kbd></dt><dd>{v}</dd></div>)}</dl>

@@ -4,8 +4,9 @@ import { epoch, Problem } from "./client";
 import type { State } from "./state";
 import { percent, visible } from "./format";
 
-// Props are what every view gets.
-export type Props = { state: State; go: (change: Partial<State>, replace?: boolean) => void };
+// Props are what every view gets. The counts are those of the calls that the state selects, as soon as they are known.
+export type Props = { state: State; go: (change: Partial<State>, replace?: boolean) => void; counts?: Counts | null | undefined };
+export type Counts = { calls: number; failed: number };
 
 export type Answer<T> = { value?: T; problem?: Problem; busy: boolean; retry: () => void; cancel: () => void };
 
@@ -76,6 +77,14 @@ export function useLate(busy: boolean): boolean {
   return late;
 }
 
+// Copy puts a text on the clipboard.
+export function Copy(p: { text: string; children?: ComponentChildren }) {
+  const [said, say] = useState("");
+  return (
+    <button type="button" onClick={() => void (navigator.clipboard?.writeText(p.text) ?? Promise.reject()).then(() => say("Copied"), () => say("Select it and copy"))}>{said || p.children || "Copy"}</button>
+  );
+}
+
 // T is captured text.
 export function T(p: { children: string | number | null | undefined }) {
   return <span class="captured" dir="ltr">{visible(String(p.children ?? ""))}</span>;
@@ -94,12 +103,11 @@ export function Nothing(p: { what: string; coverage?: { state: string; unread?: 
 
 // Same is the command that answers the same question, or one that what names.
 export function Same(p: { command: string; what?: string }) {
-  const [copied, set] = useState(false);
   return (
     <p class="same">
       <span>{p.what ?? "The same as "}</span>
       <code>{p.command}</code>{" "}
-      <button type="button" onClick={() => void navigator.clipboard?.writeText(p.command).then(() => set(true), () => undefined)}>{copied ? "Copied" : "Copy"}</button>
+      <Copy text={p.command} />
     </p>
   );
 }
@@ -121,12 +129,14 @@ export function Bar(p: { value: number; of: number; bad?: boolean }) {
 
 // Failed is a count of failures: a mark, a number and their share.
 export function Failed(p: { failed: number; calls: number }) {
-  return p.failed ? <span class="failed">✕ {p.failed.toLocaleString("en-US")} <small>{percent(p.failed, p.calls)}</small></span> : <span class="none">0</span>;
+  return p.failed ? <span class="failed">✕ {p.failed.toLocaleString("en-US")} <small>({percent(p.failed, p.calls)})</small></span> : <span class="none">0</span>;
 }
 
+// Notes are remarks of an answer. What it says about its pages is not for people: the tables here say what they leave out.
 export function Notes(p: { notes?: string[] | null | undefined }) {
-  if (!p.notes?.length) return null;
-  return <ul class="notes">{p.notes.map((n) => <li key={n}>{visible(n)}</li>)}</ul>;
+  const list = (p.notes ?? []).filter((n) => !n.startsWith("this page has a part"));
+  if (!list.length) return null;
+  return <ul class="notes">{list.map((n) => <li key={n}>{visible(n)}</li>)}</ul>;
 }
 
 // link returns the properties of an element that leads to another state.

@@ -11,6 +11,7 @@ export type State = {
   node: string; // service whose dependents the map shows
   group: string; // what calls are grouped by; empty: not grouped
   order: string; // of calls
+  columns: string; // of calls, separated by commas; empty: the usual ones
   sql: string;
   report: string; // template
   db: string; // what is asked: live:2m, or a dissection of a snapshot; empty: what is open
@@ -22,9 +23,9 @@ export type Range = readonly [number, number];
 export const views = ["summary", "calls", "map", "connections", "findings", "objects", "compare", "evidence", "reports", "sql"] as const;
 export type View = (typeof views)[number];
 
-export const initial: State = { view: "summary", kfl: "", time: null, base: null, zoom: null, call: "", packet: "", node: "", group: "", order: "", sql: "", report: "", db: "", bundle: "" };
+export const initial: State = { view: "summary", kfl: "", time: null, base: null, zoom: null, call: "", packet: "", node: "", group: "", order: "", columns: "", sql: "", report: "", db: "", bundle: "" };
 
-const texts = { q: "kfl", c: "call", p: "packet", n: "node", g: "group", o: "order", s: "sql", r: "report", d: "db", b: "bundle" } as const;
+const texts = { q: "kfl", c: "call", p: "packet", n: "node", g: "group", o: "order", k: "columns", s: "sql", r: "report", d: "db", b: "bundle" } as const;
 
 // format returns the fragment of a state. Values that are as in the initial state are left out.
 export function format(s: State): string {

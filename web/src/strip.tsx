@@ -9,9 +9,10 @@ import { type Range, zoomed } from "./state";
 const height = 64;
 
 // Strip is the time axis of every view: calls and failures, coverage gaps, the selected time.
-export function Strip({ state, go, all }: Props & { all: Range }) {
+export function Strip({ state, go, all, counted }: Props & { all: Range; counted?: (b: Buckets | undefined | null) => void }) {
   const z = state.zoom;
   const a = useAnswer(`${state.kfl} ${z?.join()}`, (signal) => get<Buckets>("/mcp/calls/buckets", { kfl: state.kfl, start: z ? Math.floor(z[0]) : undefined, end: z ? Math.ceil(z[1]) : undefined, steps: 150 }, signal));
+  useEffect(() => counted?.(a.problem ? null : a.value), [a.value, a.problem]);
   const m = useAnswer(`marks ${z?.join()}`, (signal) => get<Marks>("/mcp/marks", { start: z ? Math.floor(z[0]) : undefined, end: z ? Math.ceil(z[1]) : undefined, limit: 300 }, signal));
   return (
     <section class="strip" aria-label="Calls over time">
@@ -43,6 +44,7 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
   };
   const list = buckets.buckets ?? [];
   const top = Math.max(1, ...list.map((b) => b.calls));
+  const slowest = Math.max(0, ...list.map((b) => b.p99_ms ?? 0));
   const selected = drag ?? state.time;
   const gaps = buckets.gaps ?? [];
   const lost = gaps.reduce((n, g) => n + (g.packets ?? 0), 0);
@@ -108,6 +110,8 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
 
   const ticks = ticksOf(from, buckets.to_ms, Math.max(2, Math.floor(width / 130)));
   const wide = Math.max(1, (buckets.length_ms / span) * width - 1);
+  const left = (no: number): number => x(from + no * buckets.length_ms);
+  const level = (ms: number): number => height - 2 - (ms / slowest) * (height - 12);
   const what = `${plural(buckets.calls, "call")}, ${count(buckets.failed)} failed, ${clock(from)} to ${clock(buckets.to_ms)} UTC`;
   return (
     <div>
@@ -122,15 +126,16 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
           {list.map((b) => {
             const tall = Math.max(2, (b.calls / top) * (height - 10));
             const bad = b.failed ? Math.max(2, (b.failed / top) * (height - 10)) : 0;
-            const left = x(from + b.no * buckets.length_ms);
+            const at = left(b.no);
             return (
               <g key={b.no}>
-                <rect class="calls" x={left} width={wide} y={height - tall} height={tall} />
-                {bad ? <rect class="bad" x={left} width={wide} y={height - bad} height={bad} /> : null}
-                {bad ? <circle class="bad" cx={left + wide / 2} cy={height - tall - 4} r="2" /> : null}
+                <rect class="calls" x={at} width={wide} y={height - tall} height={tall} />
+                {bad ? <rect class="bad" x={at} width={wide} y={height - bad} height={bad} /> : null}
+                {bad ? <circle class="bad" cx={at + wide / 2} cy={height - tall - 4} r="2" /> : null}
               </g>
             );
           })}
+          {slowest ? <path class="p99" d={list.filter((b) => b.p99_ms !== null && b.p99_ms !== undefined).map((b) => `M${left(b.no)},${level(b.p99_ms ?? 0)} h${wide}`).join("")} /> : null}
           <line class="axis" x1="0" x2={width} y1={height} y2={height} />
           {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 44), width - 46)} y={height + 15} text-anchor="middle">{clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
           {marks.map((k, i) => k.at_ms < from || k.at_ms > buckets.to_ms ? null : <path key={i} class={k.failed ? "mark bad" : "mark"} d={triangle(Math.min(width - 4, Math.max(4, x(k.at_ms))), 0, 1)}><title>{visible(worded(k))}</title></path>)}
@@ -142,12 +147,13 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
         <span>{day(from)} UTC</span>
         <span><i class="key calls" />calls</span>
         <span><i class="key bad" />● failed</span>
+        {slowest ? <span><i class="key p99" />p99, up to {duration(slowest)}</span> : null}
         {gaps.length ? <span><i class="key gap" />{plural(gaps.length, "gap")}: {[...new Set(gaps.map((g) => g.reason.replaceAll("_", " ")))].join(", ")}</span> : null}
         {lost ? <span class="failed">▴ {plural(lost, "packet")} lost</span> : null}
         {marks.length ? <button type="button" class="link" onClick={() => go({ view: "evidence" })}>▾ {plural(marks.length, "event")}{bad ? `, ${count(bad)} abnormal` : ""}</button> : null}
         {state.base ? <span><i class="key base" />baseline</span> : null}
         <span class="under">
-          {near ? visible(worded(near)) : under && hover !== null ? `${clock(from + under.no * buckets.length_ms)}: ${plural(under.calls, "call")}, ${count(under.failed)} failed${under.p50_ms === null ? "" : `, median ${duration(under.p50_ms)}`}`
+          {near ? visible(worded(near)) : under && hover !== null ? `${clock(from + under.no * buckets.length_ms)}: ${plural(under.calls, "call")}, ${count(under.failed)} failed${under.p50_ms === null ? "" : `, median ${duration(under.p50_ms)}, p99 ${duration(under.p99_ms)}`}`
             : selected ? `selected ${clock(selected[0])} to ${clock(selected[1])} (${duration(selected[1] - selected[0])})` : "drag to select, scroll to zoom"}
         </span>
         {state.time || state.zoom ? <button type="button" onClick={() => go({ time: null, zoom: null })}>Show all time</button> : null}

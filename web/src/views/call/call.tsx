@@ -1,9 +1,9 @@
-import { h } from "preact";
+import { Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Details, Trace } from "../../api";
 import { download, post } from "../../client";
-import { bytes, count, duration, pretty, visible, wording } from "../../format";
-import { link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
+import { bytes, duration, form, plural, pretty, visible, wording } from "../../format";
+import { Copy, link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
 import { Packets } from "./packets";
 
 // Call is everything about one call, beside the view that led to it. Nothing follows its trace if it is alone.
@@ -12,9 +12,9 @@ export function Call({ state, go, alone }: Props & { alone?: boolean }) {
   const a = useAnswer(state.call, (signal) => post<Details>("/mcp/tools/get_api_call_details", { id: state.call, max_payload_size: 16384 }, signal));
   const [trouble, setTrouble] = useState("");
   useEffect(() => pane.current?.focus(), []);
-  const save = (context: string): void => {
+  const save = (what: string, ending: string, query: Record<string, string> = {}): void => {
     setTrouble("");
-    download(`/mcp/calls/${encodeURIComponent(state.call)}/pcap${context}`, `call-${state.call}.pcapng`).catch((e: unknown) => setTrouble(e instanceof Error ? e.message : String(e)));
+    download(`/mcp/calls/${encodeURIComponent(state.call)}/${what}`, `call-${state.call}.${ending}`, query).catch((e: unknown) => setTrouble(e instanceof Error ? e.message : String(e)));
   };
   return (
     <aside class="call" ref={pane} tabIndex={-1} aria-label="Call">
@@ -38,11 +38,12 @@ export function Call({ state, go, alone }: Props & { alone?: boolean }) {
             <Fields call={v.call} />
             <section>
               <h3>Packets</h3>
-              <p><code><T>{v.packets}</T></code> {v.flow ? <span>on a connection that is {text(v.flow["state"]).replaceAll("_", " ")}{Number(v.flow["retransmissions"]) ? <span class="failed">, {count(Number(v.flow["retransmissions"]))} retransmissions</span> : ", no retransmission"}</span> : null}</p>
+              <p><code><T>{v.packets}</T></code> {v.flow ? <span>on a connection that is {text(v.flow["state"]).replaceAll("_", " ")}{Number(v.flow["retransmissions"]) ? <span class="failed">, {plural(Number(v.flow["retransmissions"]), "retransmission")}</span> : ", no retransmission"}</span> : null}</p>
               <Packets state={state} go={go} />
-              <p class="buttons"><button type="button" onClick={() => save("")}>Packets for Wireshark</button> <button type="button" onClick={() => save("?context=connections")}>Whole connection</button></p>
+              <p class="buttons"><button type="button" onClick={() => save("pcap", "pcapng")}>Packets for Wireshark</button> <button type="button" onClick={() => save("pcap", "pcapng", { context: "connections" })}>Whole connection</button>
+                {alone || !/^(http[123]|grpc)$/.test(text(v.call["protocol"])) ? null : <Fragment><button type="button" onClick={() => save("http", "sh", { format: "curl" })}>curl</button> <button type="button" onClick={() => save("http", "har", { format: "har" })}>HAR</button></Fragment>}</p>
               {trouble ? <p class="problem" role="alert">{trouble}</p> : null}
-              <p class="cite">Cite: call <code class="all">{text(v.call["call_id"])}</code>, <T>{v.packets}</T>{v.verified ? ", files verified" : ""}</p>
+              <p class="cite">Cite: call <code class="all">{text(v.call["call_id"])}</code>, <T>{v.packets}</T>{v.verified ? ", files verified" : ""} <Copy text={`call ${text(v.call["call_id"])}, ${v.packets}`} /></p>
             </section>
             <Notes notes={v.notes} />
             <Same command={`pcapsule show BUNDLE ${state.call.slice(0, 12)}`} />
@@ -95,7 +96,7 @@ function Waterfall({ call }: { call: Record<string, unknown> }) {
           <tr><th scope="row">in all</th><td /><td class="n">{typeof call["elapsed_us"] === "number" ? duration((call["elapsed_us"] as number) / 1000) : "no end"}</td></tr>
         </tbody>
       </table>
-      {Number(call["resent_segments"]) ? <p class="failed">{count(Number(call["resent_segments"]))} segments were sent again{call["resent_us"] ? `, which took ${duration(Number(call["resent_us"]) / 1000)}` : ""}.</p> : null}
+      {Number(call["resent_segments"]) ? <p class="failed">{plural(Number(call["resent_segments"]), "segment")} sent again{call["resent_us"] ? `, which took ${duration(Number(call["resent_us"]) / 1000)}` : ""}.</p> : null}
     </section>
   );
 }
@@ -104,19 +105,20 @@ function Message({ title, of }: { title: string; of: Details["request"] }) {
   const [raw, setRaw] = useState(false);
   if (!of) return null;
   const body = of.text ?? of.hex ?? "";
+  const shaped = /^application\/x-www-form-urlencoded\b/i.test(of.content_type ?? "") ? form(body) : pretty(body);
   return (
     <section>
       <h3>{title} <small>{[of.content_type ? visible(of.content_type) : "", bytes(of.size), of.complete ? "" : "incomplete"].filter(Boolean).join(", ")}</small></h3>
       {of.headers?.length ? (
         <details open={of.headers.length <= 8}>
-          <summary>{of.headers.length} headers</summary>
+          <summary>{plural(of.headers.length, "header")}</summary>
           <table class="headers"><tbody>{of.headers.map((x, i) => <tr key={i}><th scope="row"><T>{x.name}</T></th><td class={x.value.includes("[masked]") ? "masked" : ""}><T>{x.value}</T></td></tr>)}</tbody></table>
         </details>
       ) : null}
       {body ? (
         <div>
-          {of.text && pretty(body) !== body ? <button type="button" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Pretty" : "Raw"}</button> : null}
-          <pre class="content" tabIndex={0} aria-label={`${title} body`}>{visible(raw ? body : pretty(body))}</pre>
+          {of.text && shaped !== body ? <button type="button" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Pretty" : "Raw"}</button> : null}
+          <pre class="content" tabIndex={0} aria-label={`${title} body`}>{visible(raw ? body : shaped)}</pre>
           {of.truncated ? <p>Only the first {bytes(body.length)} are shown.</p> : null}
         </div>
       ) : null}
@@ -138,7 +140,7 @@ function Chain({ id, go }: { id: string; go: Props["go"] }) {
         for (const s of steps) depth.set(s.step, s.parent ? (depth.get(s.parent) ?? 0) + 1 : 0);
         return (
           <section>
-            <h3>Trace <small>{count(c.calls)} calls</small></h3>
+            <h3>Trace <small>{plural(c.calls, "call")}</small></h3>
             <p class="quiet"><T>{c.what}</T></p>
             <table class="waterfall trace">
               <tbody>

@@ -6,23 +6,25 @@ import { bytes, clock, count, duration, plural } from "../../format";
 import { link, Load, Nothing, type Props, Same, T, useAnswer } from "../../parts";
 import { and } from "../../state";
 
-// Connections lists transport flows, the largest first. The filter is about calls, so it does not apply.
-export function Connections({ state, go }: Props) {
+// Connections lists transport flows, the largest first. A server applies the filter and the selected time: flows with calls
+// that match, and flows that overlap the time.
+export function Connections({ state, go, served }: Props & { served?: boolean }) {
   const [ip, setIP] = useState("");
   const [only, setOnly] = useState("");
-  const a = useAnswer(`${ip} ${only}`, (signal) => get<Flows>("/mcp/flows", { limit: 500, format: "full", ip, l4proto: only }, signal));
+  const scope = served ? { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1] } : {};
+  const a = useAnswer(`${ip} ${only} ${served ? `${state.kfl} ${state.time?.join()}` : ""}`, (signal) => get<Flows>("/mcp/flows", { limit: 500, format: "full", ip, l4proto: only, ...scope }, signal));
   return (
     <div>
       <div class="tools">
         <label>Transport <select value={only} onChange={(e) => setOnly(e.currentTarget.value)}><option value="">all</option><option value="tcp">TCP</option><option value="udp">UDP</option></select></label>
         <label>Address <input value={ip} onChange={(e) => setIP(e.currentTarget.value.trim())} placeholder="10.0.0.1" /></label>
-        {state.kfl || state.time ? <span class="quiet">The filter and the selected time are about calls; all connections are listed.</span> : null}
+        {!served && (state.kfl || state.time) ? <span class="quiet">The filter and the selected time are about calls; all connections are listed.</span> : null}
       </div>
       <Load of={a} what="Reading connections">
         {(v) => !v.flows?.length ? <Nothing what="No connection matches." coverage={v.coverage} /> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Connections">
             <table>
-              <thead><tr><th>first</th><th>client</th><th>server</th><th>transport</th><th>state</th><th class="n">packets</th><th class="n">bytes</th><th class="n">sent again</th><th class="n">handshake</th><th class="n">lasted</th></tr></thead>
+              <thead><tr><th>first</th><th>client</th><th>server</th><th>transport</th><th>state</th><th class="n">packets</th><th class="n">bytes</th><th class="n">retransmissions</th><th class="n">handshake</th><th class="n">lasted</th></tr></thead>
               <tbody>
                 {v.flows.map((f) => {
                   const again = (f.client_stats.retransmissions ?? 0) + (f.server_stats.retransmissions ?? 0);

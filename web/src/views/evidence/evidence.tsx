@@ -1,5 +1,5 @@
 import { h } from "preact";
-import type { Cases, Marks } from "../../api";
+import type { Cases, Custody, Marks } from "../../api";
 import { get } from "../../client";
 import { bytes, clock, count, plural, visible, wording } from "../../format";
 import { link, Load, type Props, quoted, Same, T, useAnswer } from "../../parts";
@@ -12,7 +12,7 @@ const verification = wording({
 });
 
 // Evidence says how far the open bundles can be trusted.
-export function Evidence({ state, go }: Props) {
+export function Evidence({ state, go, served }: Props & { served?: boolean }) {
   const e = useAnswer(`events ${state.time?.join()}`, (signal) => get<Marks>("/mcp/marks", { start: state.time?.[0], end: state.time?.[1], limit: 300 }, signal));
   const a = useAnswer("evidence", (signal) => get<Cases>("/mcp/cases", {}, signal));
   return (
@@ -35,7 +35,7 @@ export function Evidence({ state, go }: Props) {
               <h2><T>{c.path}</T></h2>
               <p class={c.verified === "broken" ? "failed" : ""}>{verification(c.verified)}</p>
               <dl class="facts">
-                <div><dt>recorded</dt><dd>{c.from} to {c.to}</dd></div>
+                <div><dt>recorded</dt><dd>{c.from ? `${c.from} to ${c.to}` : "no packet has a time"}</dd></div>
                 <div><dt>packets</dt><dd>{count(c.packets)}, {bytes(c.bytes)}</dd></div>
                 <div><dt>made by</dt><dd>{c.made_by}</dd></div>
                 <div><dt>Kubernetes</dt><dd>{c.kubernetes ? "pods and services are known" : "no pods or services are known"}</dd></div>
@@ -45,6 +45,7 @@ export function Evidence({ state, go }: Props) {
                 <thead><tr><th>input</th><th>format</th><th class="n">packets</th><th class="n">lost</th><th class="n">damaged</th><th>SHA-256</th></tr></thead>
                 <tbody>{(c.inputs ?? []).map((i) => <tr key={i.name + i.sha256}><td><T>{i.name}</T></td><td>{i.format}</td><td class="n">{count(i.packets)}</td><td class="n">{i.drops ? <span class="failed">✕ {count(i.drops)}</span> : "0"}</td><td class="n">{i.damaged_places ? <span class="failed">✕ {count(i.damaged_places)}</span> : "0"}</td><td><code class="hash wide">{i.sha256}</code></td></tr>)}</tbody>
               </table>
+              {served ? <Log of={c.bundle} /> : null}
               <Same command={`pcapsule verify ${quoted(c.path)}`} />
             </section>
           ))}
@@ -64,6 +65,40 @@ export function Evidence({ state, go }: Props) {
           </Load>
         </div>
       )}
+    </Load>
+  );
+}
+
+// Log is the custody log of a bundle: what people and programs wrote into it.
+function Log({ of }: { of: number }) {
+  const a = useAnswer("custody", (signal) => get<Custody>("/mcp/custody", {}, signal));
+  return (
+    <Load of={a} what="Reading the custody log">
+      {(v) => {
+        const log = v.bundles?.find((b) => b.bundle === of);
+        if (!log) return null;
+        return (
+          <div>
+            <h3>Custody log</h3>
+            {log.damaged ? <p class="failed">✕ <T>{log.damaged}</T></p> : null}
+            <div class="scroll" tabIndex={0} role="region" aria-label="Custody log">
+              <table>
+                <thead><tr><th>time</th><th>event</th><th>who</th><th>program</th><th>details</th></tr></thead>
+                <tbody>
+                  {(log.entries ?? []).map((e, i) => (
+                    <tr key={i}>
+                      <td>{e.time.slice(0, 19)}Z</td><td><T>{e.event.replaceAll("_", " ")}</T></td><td><T>{[e.user, e.host].filter(Boolean).join(" on ")}</T></td><td><T>{e.tool}</T></td>
+                      <td>{e.note ? <T>{e.note}</T> : null}{Object.entries(e.details ?? {}).sort().map(([name, value]) => <small key={name}><T>{`${name.replaceAll("_", " ")}: ${value}`}</T></small>)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+            {log.left_out ? <p>{plural(log.left_out, "entry", "entries")} in the middle are not listed.</p> : null}
+            <p class="quiet">pcapsule verify compares the log and its seals with the bundle. Opening does not.</p>
+          </div>
+        );
+      }}
     </Load>
   );
 }

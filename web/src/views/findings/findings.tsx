@@ -15,13 +15,13 @@ export function Findings({ state, go }: Props) {
           const clean = (v.summary ?? []).filter((s) => !s.found && !s.nothing_to_examine);
           return (
             <div>
-              <p class={v.findings?.length ? "quiet" : "nothing"}><T>{v.searched}</T></p>
+              <p class={v.findings?.length ? "quiet prose" : "nothing prose"}><T>{v.searched}</T></p>
               {!v.findings?.length ? null : (
                 <ul class="findings">
                   {v.findings.map((f) => (
                     <li key={f.id} class={f.severity}>
                       <p><b class="severity">{f.severity}</b> {titles.get(f.finding) ?? f.finding} <small>{f.confidence}, {short(f.first)} to {short(f.last)}</small></p>
-                      <p><T>{f.what}</T></p>
+                      <p class="prose"><T>{f.what}</T></p>
                       {f.evidence?.length ? <p class="evidence">{f.evidence.slice(0, 5).map((e) => <code key={e}><T>{e}</T></code>)}</p> : null}
                       <p class="ids">
                         {f.kfl ? <button {...link(() => go({ view: "calls", kfl: f.kfl ?? "" }))}>{plural(f.count, "case")}</button> : plural(f.count, "case")}

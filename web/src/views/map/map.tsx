@@ -115,7 +115,7 @@ function Drawing({ of, edges, state, go }: Props & { of: ServiceMap; edges: Edge
               <g key={name} class={`node${over === name ? " near" : ""}${picked ? role : ""}`} onMouseEnter={() => setOver(name)} onMouseLeave={() => setOver("")} onClick={() => (group ? toggle(group) : go({ node: name === state.node ? "" : name }))}>
                 <title>{visible(name)}</title>
                 <rect x={at.x} y={at.y - 14} width={nodeWidth} height="28" rx="3" />
-                <text x={at.x + 8} y={at.y + 4}>{picked && up.has(name) ? "◂ " : picked && down.has(name) ? "▸ " : ""}{group ? `▣ ${plural(names.filter((n) => groupOf(n) === group).length, "service")}` : clipped(name, groupOf(name))}</text>
+                <text x={at.x + 8} y={at.y + 4}>{picked && up.has(name) ? "◂ " : picked && down.has(name) ? "▸ " : ""}{group ? `▣ ${plural(names.filter((n) => groupOf(n) === group).length, "service")}` : clipped(name, groupOf(name), picked && name !== state.node ? 20 : 23)}</text>
               </g>
             );
           })}
@@ -182,8 +182,8 @@ function Side({ title, list, of, state, go }: Props & { title: string; list: Non
 }
 
 // clipped shortens a name to the width of a node. Its band already says the namespace.
-function clipped(name: string, group: string): string {
+function clipped(name: string, group: string, most: number): string {
   const own = group && name.startsWith(group + "/") ? name.slice(group.length + 1) : name;
   const text = visible(own).replace(/\.svc\.cluster\.local$/, "");
-  return text.length > 23 ? text.slice(0, 22) + "…" : text;
+  return text.length > most ? text.slice(0, most - 1) + "…" : text;
 }

@@ -1,5 +1,5 @@
 import { h } from "preact";
-import type { Failures, Overview } from "../../api";
+import type { Failures, Findings, Overview } from "../../api";
 import { between, post } from "../../client";
 import { count, duration, percent, plural, short, visible } from "../../format";
 import { Bar, Failed, link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
@@ -8,26 +8,29 @@ import { and } from "../../state";
 const most = 8;
 
 // Summary is the first view: what happened, with links into the rest.
-export function Summary({ state, go }: Props) {
+export function Summary({ state, go, counts }: Props) {
   const what = `${state.kfl} ${state.time?.join()}`;
   const scope = { kfl: state.kfl, ...between(state.time), limit: most };
   const o = useAnswer(what, (signal) => post<Overview>("/mcp/ask/get_overview", scope, signal));
   const f = useAnswer(what, (signal) => post<Failures>("/mcp/ask/find_failures", scope, signal));
+  const known = o.value && !o.busy ? o.value : counts;
   const calls = (kfl: string): void => go({ view: "calls", kfl: and(state.kfl, kfl) });
   return (
     <div class="summary">
+      {known ? (
+        <p class="verdict">
+          {known.calls === 0 ? (state.kfl || state.time ? "No call matches." : "No call was read from these packets.") : (
+            <span>
+              <button {...link(() => go({ view: "calls" }))}>{plural(known.calls, "call")}</button>
+              {known.failed ? <span>, <button {...link(() => calls("failed"))}>{count(known.failed)} failed</button> ({percent(known.failed, known.calls)})</span> : ", none failed"}
+              {o.value ? <span>, on <button {...link(() => go({ view: "connections" }))}>{plural(o.value.connections.total, "connection")}</button></span> : null}.
+            </span>
+          )}
+        </p>
+      ) : null}
       <Load of={o} what="Summarizing">
         {(v) => (
           <div>
-            <p class="verdict">
-              {v.calls === 0 ? "No call matches." : (
-                <span>
-                  <button {...link(() => go({ view: "calls" }))}>{plural(v.calls, "call")}</button>
-                  {v.failed ? <span>, <button {...link(() => calls("failed"))}>{count(v.failed)} failed</button> ({percent(v.failed, v.calls)})</span> : ", none failed"}
-                  , on <button {...link(() => go({ view: "connections" }))}>{plural(v.connections.total, "connection")}</button>.
-                </span>
-              )}
-            </p>
             <p class="recorded">{recorded(v.coverage)}{v.connections.encrypted ? ` ${plural(v.connections.encrypted, "encrypted connection")}.` : ""}</p>
             <Notes notes={v.notes} />
           </div>
@@ -36,6 +39,7 @@ export function Summary({ state, go }: Props) {
       <Load of={f} what="Searching causes of failures">
         {(v) => v.failed_calls === 0 ? null : (
           <div>
+            {v.happened ? <p class="title prose"><T>{v.happened.what}</T> <Ids of={v.happened.call_ids} go={go} /></p> : null}
             {v.causes?.length ? (
               <section>
                 <h2>Where failures began</h2>
@@ -47,14 +51,14 @@ export function Summary({ state, go }: Props) {
                         {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} <small>{c.sure}, {Math.round(c.confidence * 100)} %</small>
                       </p>
                       {c.said ? <blockquote><T>{c.said}</T></blockquote> : null}
-                      <p class="way ids"><T>{c.way}</T> {(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</p>
+                      <p class="way ids"><T>{c.way}</T> <Ids of={c.call_ids} go={go} /></p>
                     </li>
                   ))}
                 </ol>
-                {v.causes.length > 5 ? <details><summary>{plural(v.causes.length - 5, "more origin")}</summary><ol class="causes" start={6}>{v.causes.slice(5).map((c) => <li key={`${c.number}`}><p><T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> <span class="ids">{(c.call_ids ?? []).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</span></p></li>)}</ol></details> : null}
+                {v.causes.length > 5 ? <details><summary>{plural(v.causes.length - 5, "more origin")}</summary><ol class="causes" start={6}>{v.causes.slice(5).map((c) => <li key={`${c.number}`}><p><T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> <Ids of={c.call_ids} go={go} /></p></li>)}</ol></details> : null}
               </section>
             ) : null}
-            <section>
+            <section class="failures">
               <h2>Failures</h2>
               <table>
                 <thead><tr><th>to</th><th>what</th><th>outcome</th><th class="n">calls</th><th class="share"><span class="unseen">share</span></th><th class="n">median</th><th>when</th></tr></thead>
@@ -78,8 +82,9 @@ export function Summary({ state, go }: Props) {
           </div>
         )}
       </Load>
+      {o.value?.calls ? <Worst state={state} go={go} calls={o.value.calls} /> : null}
       <Load of={o} what="">
-        {(v) => (
+        {(v) => !v.calls ? null : (
           <div class="columns">
             <section>
               <h2>Endpoints</h2>
@@ -94,6 +99,7 @@ export function Summary({ state, go }: Props) {
                   ))}
                 </tbody>
               </table>
+              {(v.endpoints ?? []).length >= most ? <p><button {...link(() => go({ view: "calls", group: "endpoint" }))}>All endpoints</button></p> : null}
             </section>
             <section>
               <h2>Protocols</h2>
@@ -117,6 +123,33 @@ export function Summary({ state, go }: Props) {
       <Same command={`pcapsule ask get-overview BUNDLE${state.kfl ? ` --kfl '${state.kfl.replaceAll("'", "'\\''")}'` : ""}`} />
     </div>
   );
+}
+
+const quick = 200_000; // calls that are examined without a request
+
+// Worst lists the worst findings. Examining many calls takes long, so it is offered only.
+function Worst({ state, go, calls }: Props & { calls: number }) {
+  const few = calls <= quick;
+  const a = useAnswer(`${few} ${state.kfl} ${state.time?.join()}`, (signal) => few ? post<Findings>("/mcp/ask/list_findings", { kfl: state.kfl, ...between(state.time), limit: most }, signal) : Promise.resolve(null));
+  const all = <button {...link(() => go({ view: "findings" }))}>{few ? "All findings" : `Examine ${plural(calls, "call")}`}</button>;
+  return (
+    <section>
+      <h2>Findings</h2>
+      <Load of={a} what="Examining the traffic">
+        {(v) => !v ? <p>{all}</p> : !v.findings?.length ? <p class="quiet prose"><T>{v.searched}</T></p> : (
+          <div>
+            <ul class="news">{v.findings.slice(0, 5).map((f) => <li key={f.id}><b class={`severity ${f.severity}`}>{f.severity}</b> <span class="prose"><T>{f.what}</T></span> <Ids of={(f.call_ids ?? []).slice(0, 2)} go={go} /></li>)}</ul>
+            <p>{all}</p>
+          </div>
+        )}
+      </Load>
+    </section>
+  );
+}
+
+// Ids are links to calls.
+function Ids({ of, go }: { of: string[] | null | undefined; go: Props["go"] }) {
+  return <span class="ids">{(of ?? []).slice(0, 4).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</span>;
 }
 
 export function recorded(c: { state: string; unread?: boolean; holes?: unknown[] | null; more_holes?: number }): string {
