@@ -19,6 +19,13 @@ trap 'rm -rf "$out"' EXIT
 go build -o "$out/ask" ./scripts/bench/ask
 "$out/ask" "$@" "$name.pcapsule"
 
+printf '\nthe page\n'
+bin/pcapsule open --print "$name.pcapsule" >"$out/address" &
+server=$!
+until grep -q http "$out/address"; do sleep 0.1; done
+go run ./scripts/bench/page -server $server "$(grep -o 'http[^ ]*' "$out/address")"
+kill $server
+
 printf '\nlooking through texts, beside SQL over the same columns\n'
 PCAPSULE_BENCH_CASE=$(realpath "$name.pcapsule") go test ./forensics -run xxx -bench Texts -benchtime 3x | grep ^Benchmark
 
