@@ -1,14 +1,14 @@
 // @ts-nocheck: Node's modules have no types here.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytes, clock, duration, percent, plural, pretty, visible, wording } from "./format";
+import { bytes, clock, duration, form, percent, plural, pretty, visible, wording } from "./format";
 import { read, toggled, used, write } from "./saved";
 import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
 import { fieldAt, segments } from "./views/call/extent";
 import { folded, layout, reach } from "./views/map/layout";
 
 test("an address brings a state back", () => {
-  const s = { ...initial, view: "calls", kfl: 'a == "ü&=#" && b', time: [1, 2], base: [3, 4], packet: "17", node: "shop/payment", report: "incident", db: "live:2m", zoom: [1795166688891, 1795166692512], call: "ab12", group: "to", order: "slowest", sql: "select 1\nfrom x", bundle: "abc" };
+  const s = { ...initial, view: "calls", kfl: 'a == "ü&=#" && b', time: [1, 2], base: [3, 4], packet: "17", node: "shop/payment", report: "incident", db: "live:2m", zoom: [1795166688891, 1795166692512], call: "ab12", group: "to", order: "slowest", columns: "time,what", sql: "select 1\nfrom x", bundle: "abc" };
   assert.deepEqual(parse(format(s)), s);
   assert.deepEqual(parse(format(initial)), initial);
 });
@@ -32,6 +32,9 @@ test("zoom stays within the recording", () => {
   assert.deepEqual(zoomed([0, 100], 50, 0.5, [0, 100]), [25, 75]);
   assert.equal(zoomed([25, 75], 50, 4, [0, 100]), null);
   assert.deepEqual(zoomed([0, 1], 0.5, 0.5, [0, 100]), [0, 1]);
+});
+test("a form has its members on a line each", () => {
+  assert.equal(form("user=a%20b+c&empty=&flag&x=1=2&bad=%zz"), "user = a b c\nempty = \nflag = \nx = 1=2\nbad = %zz");
 });
 test("numbers have units", () => {
   assert.deepEqual([0.0456, 0.9, 3.256, 501.4, 1664.7, 240_000, null, undefined].map(duration), ["45.6 µs", "900 µs", "3.26 ms", "501 ms", "1.66 s", "4 min", "", ""]);

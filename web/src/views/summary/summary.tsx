@@ -82,7 +82,7 @@ export function Summary({ state, go, counts }: Props) {
           </div>
         )}
       </Load>
-      {o.value?.calls ? <Worst state={state} go={go} calls={o.value.calls} /> : null}
+      {o.value?.calls && !f.busy ? <Worst state={state} go={go} calls={o.value.calls} /> : null}
       <Load of={o} what="">
         {(v) => !v.calls ? null : (
           <div class="columns">
@@ -127,7 +127,7 @@ export function Summary({ state, go, counts }: Props) {
 
 const quick = 200_000; // calls that are examined without a request
 
-// Worst lists the worst findings. Examining many calls takes long, so it is offered only.
+// Worst lists the worst findings. Examining many calls takes long, so it is offered only; and what happened comes first.
 function Worst({ state, go, calls }: Props & { calls: number }) {
   const few = calls <= quick;
   const a = useAnswer(`${few} ${state.kfl} ${state.time?.join()}`, (signal) => few ? post<Findings>("/mcp/ask/list_findings", { kfl: state.kfl, ...between(state.time), limit: most }, signal) : Promise.resolve(null));
