@@ -92,6 +92,7 @@ func compareReader(t *testing.T, path string) {
 	for _, filter := range readerFilters {
 		q := "kfl=" + url.QueryEscape(filter)
 		same("GET", "/mcp/calls?format=full&limit=300&"+q, "")
+		same("GET", "/mcp/calls?format=list&limit=300&"+q, "")
 		same("GET", "/mcp/calls/buckets?steps=50&"+q, "")
 	}
 	for _, by := range []string{"to", "from", "endpoint", "outcome", "status_code", "protocol", "host", "user_agent"} {

@@ -69,7 +69,7 @@ func TestInvalidParametersAreRefused(t *testing.T) {
 		t.Errorf("only %d parameters were tried", seen)
 	}
 	refused("/mcp/calls", "kfl="+url.QueryEscape("nonsense =="), "")
-	refused("/mcp/calls", "format=full2", "must be one of compact, full, raw")
+	refused("/mcp/calls", "format=full2", "must be one of compact, list, full, raw")
 	refused("/mcp/calls", "cursor=abc", "cursor")
 }
 

@@ -89,7 +89,7 @@ func (r *Reader) listCalls(q query) (any, error) {
 	}
 	calls := []object{}
 	for _, p := range list[at:min(at+limit, len(list))] {
-		c, err := r.listedCall(p, q.text("format") == "full")
+		c, err := r.listedCall(p, q.text("format"))
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func sortBy(list []place, column string, desc bool) {
 	})
 }
 
-func (r *Reader) listedCall(p place, full bool) (object, error) {
+func (r *Reader) listedCall(p place, format string) (object, error) {
 	value := func(name string) any { return r.value(p, name) }
 	packets, err := r.cite(citesOf(p.of.at("cites", p.row)))
 	if err != nil {
@@ -139,7 +139,7 @@ func (r *Reader) listedCall(p place, full bool) (object, error) {
 	if us, ok := value("elapsed_us").(int64); ok {
 		c["latency_ms"] = float64(us) / 1000
 	}
-	if !full {
+	if format != "full" && format != "list" {
 		return c, nil
 	}
 	c.number("conn_id", value("conn_id"))
@@ -147,6 +147,9 @@ func (r *Reader) listedCall(p place, full bool) (object, error) {
 	c.number("req_size", value("request_bytes"))
 	c.number("resp_size", value("response_bytes"))
 	c.put("summary", ask.Clip(text(value("summary")), 300))
+	if format == "list" {
+		return c, nil
+	}
 	var headers []object
 	list, _ := value("headers").([]any)
 	for _, x := range list {
