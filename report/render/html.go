@@ -31,7 +31,7 @@ func scriptHash() template.HTMLAttr {
 // HTML writes a report as one HTML file that loads nothing: its content security policy allows only
 // its own script, which sorts and filters tables.
 func HTML(w io.Writer, r *value.Report) error {
-	many := len(r.Bundles) > 1
+	many, listed := len(r.Bundles) > 1, listedCalls(r)
 	page, err := template.New("page").Funcs(template.FuncMap{
 		"style":      func() template.CSS { return template.CSS(pageStyle) },
 		"script":     func() template.JS { return template.JS(pageScript) },
@@ -45,8 +45,10 @@ func HTML(w io.Writer, r *value.Report) error {
 		"class":      cellClass,
 		"groups":     groups,
 		"width":      func(share *int) template.CSS { return template.CSS(fmt.Sprintf("%d.%d%%", *share/10, *share%10)) },
-		"with1":      func(_, of any) evidence { return evidence{many, of} },
-		"pair":       func(many bool, of any) evidence { return evidence{many, of} },
+		"with1":      func(_, of any) evidence { return evidence{many, listed, of} },
+		"pair":       func(many bool, of any) evidence { return evidence{many, listed, of} },
+		"listing":    func(of any) evidence { return evidence{many, nil, of} },
+		"lists":      func(t *value.Table) bool { return t.ID == value.Cited+"-table" },
 		"add":        func(a, b int) int { return a + b },
 	}).Parse(pageText)
 	if err != nil {
@@ -69,10 +71,32 @@ func absentWords(r *value.Report) string {
 	return "Looked for and not found in what was recorded"
 }
 
-// evidence is something with citations, and whether they must name the bundle.
+// evidence is something with citations, whether they must name the bundle, and the calls that the page describes.
 type evidence struct {
-	Many bool
-	Of   any
+	Many   bool
+	Listed map[string]bool
+	Of     any
+}
+
+// listedCalls are the calls that a section of the report describes. Their citations are links to it.
+func listedCalls(r *value.Report) map[string]bool {
+	listed := map[string]bool{}
+	for _, s := range r.Sections {
+		if s.ID != value.Cited {
+			continue
+		}
+		for _, block := range s.Blocks {
+			if block.Table == nil {
+				continue
+			}
+			for _, row := range block.Table.Rows {
+				for _, c := range row.Cite {
+					listed[c.Call] = true
+				}
+			}
+		}
+	}
+	return listed
 }
 
 // answers are the statements about one question.

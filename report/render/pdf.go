@@ -315,6 +315,7 @@ func (p *paper) section(s *value.Section) {
 	var first *sheet
 	if len(s.Text)+len(s.Statements) == 0 && len(s.Blocks) > 0 && s.Blocks[0].Table != nil {
 		first = p.sheet(s.Blocks[0].Table) // it may turn the page, which the title must be on
+		follows = max(leastText, first.begins()) + 6
 	}
 	if len(s.Text)+len(s.Statements) == 0 && len(s.Blocks) > 0 && s.Blocks[0].Figure != nil {
 		follows = p.figureHeight(s.Blocks[0].Figure)

@@ -45,7 +45,7 @@ func (p *paper) sheet(t *value.Table) *sheet {
 // table writes a table. Its head is repeated on every page.
 func (p *paper) table(s *sheet) {
 	t := s.t
-	p.need(leastText + 6)
+	p.need(max(leastText, s.begins()) + 6)
 	p.title(t.Title, t.Queries)
 	s.tag = p.NewTag(pdf.Table, nil, "")
 	s.head(true)
@@ -126,9 +126,22 @@ func (s *sheet) tagged(kind string, cells []cell) {
 	}
 }
 
-// head writes the names of the columns.
-func (s *sheet) head(first bool) {
-	var cells []cell
+// begins is the height of the head and the first row, or as much of it as row wants on a page: a head alone says nothing.
+func (s *sheet) begins() float64 {
+	line := look{size: cellSize}.height()
+	_, lines := s.headCells()
+	if len(s.t.Rows) > 0 {
+		most := 0
+		for _, c := range s.cells(s.t.Rows[0]) {
+			most = max(most, len(c.lines))
+		}
+		lines += min(most, int((s.end()-pdfTop)/line)/2)
+	}
+	return float64(float64(lines)*line) + 4*cellPad + barHeight
+}
+
+// headCells are the names of the columns, and their most lines.
+func (s *sheet) headCells() (cells []cell, most int) {
 	for i, w := range s.widths {
 		name, doc, right := "Evidence", "", false
 		if i < len(s.t.Columns) {
@@ -142,11 +155,14 @@ func (s *sheet) head(first bool) {
 			c.doc = s.Wrap(doc, w)
 		}
 		cells = append(cells, c)
-	}
-	most := 0
-	for _, c := range cells {
 		most = max(most, len(c.lines)+len(c.doc))
 	}
+	return cells, most
+}
+
+// head writes the names of the columns.
+func (s *sheet) head(first bool) {
+	cells, most := s.headCells()
 	if first {
 		s.tagged(pdf.Head, cells)
 	}

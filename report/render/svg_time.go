@@ -2,8 +2,8 @@ package render
 
 import (
 	"fmt"
-	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,38 +178,32 @@ func (p *timePlot) ticks(s *svg) {
 		a, b := time.Unix(0, first.First*p.c.BucketNs).UTC(), time.Unix(0, (last.First+int64(last.Count))*p.c.BucketNs).UTC()
 		if a.Format(time.DateOnly) == b.Format(time.DateOnly) {
 			layout, second = "15:04:05", "2006-01-02"
-		} else {
-			layout, second = "2006-01-02", "15:04"
+		} else if layout, second = "2006-01-02", "15:04"; p.c.BucketNs < int64(time.Minute) {
+			second = "15:04:05"
 		}
 	}
-	y := float64(timeHeight - timeBottom)
-	last, lastDate := -math.MaxFloat64, ""
-	put := func(x float64, ns int64) {
-		t := time.Unix(0, ns).UTC()
-		text := t.Format(layout)
-		half := textWidth(text)/2 + 6
-		if x-half < last || x+half > pictureWidth+8 {
-			return
-		}
-		s.line(x, y, x, y+5, "axis")
-		anchor := "middle"
-		if x-half < 0 {
-			anchor = "start"
-		}
-		s.text(x, y+18, anchor, "tick", text)
-		if date := t.Format(second); second != "" && (date != lastDate || len(p.c.Stretches) > 1) {
-			s.text(x, y+32, anchor, "tick faint", date)
-			lastDate = date
-		}
-		last = x + half
-	}
-	if len(p.c.Stretches) > 1 {
-		for i, st := range p.c.Stretches {
-			put(p.from[i], st.First*p.c.BucketNs)
-		}
+	w := tickWriter{s: s, layout: layout, second: second, several: len(p.c.Stretches) > 1}
+	if !w.several {
+		p.ticksWithin(&w, 0)
 		return
 	}
-	st := p.c.Stretches[0]
+	// A long stretch has its labels before the short ones beside it.
+	order := make([]int, len(p.c.Stretches))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return p.c.Stretches[b].Count - p.c.Stretches[a].Count })
+	for _, i := range order {
+		w.put(p.from[i], p.c.Stretches[i].First*p.c.BucketNs)
+	}
+	for _, i := range order {
+		p.ticksWithin(&w, i)
+	}
+}
+
+// ticksWithin writes round times of a stretch.
+func (p *timePlot) ticksWithin(w *tickWriter, i int) {
+	st := p.c.Stretches[i]
 	every := int64(1)
 	for _, d := range value.Nice {
 		if n := int64(d) / p.c.BucketNs; n >= 1 && int64(st.Count)/n <= 8 {
@@ -217,9 +211,46 @@ func (p *timePlot) ticks(s *svg) {
 			break
 		}
 	}
-	for i := range int64(st.Count) {
-		if (st.First+i)%every == 0 {
-			put(p.from[0]+float64(i)*p.width, (st.First+i)*p.c.BucketNs)
+	for k := range int64(st.Count) {
+		if (st.First+k)%every == 0 {
+			w.put(p.from[i]+float64(k)*p.width, (st.First+k)*p.c.BucketNs)
 		}
 	}
+}
+
+// tickWriter writes times below the axis that do not touch another.
+type tickWriter struct {
+	s              *svg
+	layout, second string
+	several        bool         // stretches, so that each time has its date
+	lastDate       string       // that was written
+	taken          [][2]float64 // places of texts
+}
+
+func (w *tickWriter) put(x float64, ns int64) {
+	const y = float64(timeHeight - timeBottom)
+	t := time.Unix(0, ns).UTC()
+	text, date := t.Format(w.layout), ""
+	if w.second != "" {
+		date = t.Format(w.second)
+	}
+	half := max(textWidth(text), textWidth(date))/2 + 6
+	if !w.several {
+		half = textWidth(text)/2 + 6
+	}
+	touches := func(at [2]float64) bool { return x-half < at[1] && x+half > at[0] }
+	if x+half > pictureWidth+8 || slices.ContainsFunc(w.taken, touches) {
+		return
+	}
+	w.s.line(x, y, x, y+5, "axis")
+	anchor := "middle"
+	if x-half < 0 {
+		anchor = "start"
+	}
+	w.s.text(x, y+18, anchor, "tick", text)
+	if date != "" && (date != w.lastDate || w.several) {
+		w.s.text(x, y+32, anchor, "tick faint", date)
+		w.lastDate = date
+	}
+	w.taken = append(w.taken, [2]float64{x - half, x + half})
 }

@@ -156,6 +156,7 @@ func Build(ctx context.Context, in Input) (*value.Report, error) {
 	}
 	b.places()
 	b.recheck()
+	b.appendix()
 	b.resolve()
 	b.tolerate("packets of citations")
 	if b.err != nil {

@@ -109,7 +109,7 @@ func (b *builder) services(*templates.Section) (value.Section, string) {
 	})
 	chart := b.mapChart(nodes, single)
 	f := &value.Figure{ID: "service-map", Title: "Map of calls", Map: chart, Queries: t.Queries}
-	f.Alt = fmt.Sprintf("Map of %s and %s between them; the table below has the same data.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
+	f.Alt = fmt.Sprintf("Map of %s and the calls of %s; the table below has the same data.", plural.Count(int64(len(chart.Nodes)), "node", "nodes"),
 		plural.Count(int64(len(chart.Edges)), "connection", "connections"))
 	f.Note = "Calls run from left to right unless an arrow shows otherwise; thicker lines have more calls. Red: some calls failed."
 	if n := len(edges) - len(single); n > 0 {

@@ -151,6 +151,9 @@ func sentence(s string) string {
 	if s == "" {
 		return ""
 	}
+	if word, _, _ := strings.Cut(s, " "); strings.ContainsAny(word, "/.-_0123456789") { // a name, which stays as it is
+		return s + "."
+	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 

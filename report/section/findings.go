@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -134,8 +135,15 @@ func (b *builder) findings(p *templates.Section) (value.Section, string) {
 		}
 		s.Text = append(s.Text, text+".")
 	}
+	var notes []string
 	for _, n := range found.Notes {
-		s.Text = append(s.Text, strings.TrimSuffix(value.Clean(n, 400), ".")+".") // it begins with the name of an analyzer
+		notes = append(notes, strings.TrimSuffix(value.Clean(n, 400), ".")+".") // it begins with the name of an analyzer
+	}
+	if n := len(s.Blocks); n > 0 { // what was found comes before the limits of the search
+		last := s.Blocks[n-1].Table
+		last.Note = strings.TrimSpace(last.Note + " " + strings.Join(notes, " "))
+	} else {
+		s.Text = append(s.Text, notes...)
 	}
 	return s, ""
 }
@@ -174,7 +182,7 @@ func causeWords(c *finding.Cause) string {
 	}
 	kind := ""
 	if first.Kind != "" {
-		kind = " (" + value.Text(first.Kind) + ")"
+		kind = " (" + ask.Outcome(value.Text(first.Kind)) + ")"
 	}
 	var some []string
 	for _, f := range c.Findings[:min(len(c.Findings), finding.Examples)] {

@@ -241,12 +241,17 @@ func (b *builder) whomFront(f *failures, clients, servers []string, query []int)
 	text := ""
 	if h := f.Happened; h != nil && h.Users && len(h.Clients) > 0 {
 		users := b.nodeNames(h.Clients)
-		text = plural.Count(int64(len(users)), "user", "users") + " of " + b.nodeName(h.Service) + ": " + value.Some(users) + ". "
-		if slices.Contains(users, terms.AnyOutside) {
-			text = "Users of " + b.nodeName(h.Service) + ": " + value.Some(users) + ". "
+		text = plural.Count(int64(len(users)), "user", "users") + " of " + b.nodeName(h.Service)
+		if i := slices.Index(users, terms.AnyOutside); i >= 0 { // they are many or one
+			users[i], text = "outside", "Users of "+b.nodeName(h.Service)
 		}
+		text += ": " + value.Some(users) + ". "
 	}
-	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: text + "Failed calls were seen at " + b.ends(clients, servers) + ".", Queries: query,
+	besides := ""
+	if len(f.DNS) > 0 {
+		besides = ", besides look-ups of names"
+	}
+	b.state(value.Statement{ID: "failed-whom", Head: headWhom, Text: text + "Failed calls were seen at " + b.ends(clients, servers) + besides + ".", Queries: query,
 		Figures: []value.Number{value.Count("clients with failed calls", int64(len(b.nodeNames(clients)))), value.Count("services with failed calls", int64(len(b.nodeNames(servers))))}})
 }
 
@@ -324,6 +329,9 @@ func sureWords(n map[string]int) string {
 			word := s
 			if s == "guess" {
 				word = "guessed"
+			}
+			if n[s] == 1 && len(n) == 1 {
+				return word
 			}
 			parts = append(parts, fmt.Sprintf("%d %s", n[s], word))
 		}

@@ -73,6 +73,8 @@ func (b *builder) next() {
 		}
 		add("next-packets", "The packets of "+what+", for Wireshark", "pcapsule packets "+b.paths+" --call "+id+" -o next.pcapng")
 		add("next-question", "What it waited for, and where it went wrong", "pcapsule ask trace-request "+b.paths+" --call-id "+id)
+	case b.worst != nil && len(b.worst.CallIDs) == 0 && b.worst.Src != "" && b.worst.Dst != "":
+		add("next-question", "All connections between the ends of the worst finding", "pcapsule ask get-pair "+b.paths+" --src "+value.ShellQuote(b.worst.Src)+" --dst "+value.ShellQuote(b.worst.Dst))
 	case b.worst != nil && len(b.worst.CallIDs) > 0:
 		add("next-packets", "The packets of the worst finding, for Wireshark", "pcapsule packets "+b.paths+" --call "+b.worst.CallIDs[0]+" -o next.pcapng")
 		add("next-question", "Its first call in full", "pcapsule show "+b.paths+" "+b.worst.CallIDs[0])

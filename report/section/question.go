@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -88,6 +89,7 @@ func (b *builder) question(p *templates.Section) (value.Section, string) {
 			b.row(t, p, fields)
 		}
 	}
+	settle(t, p.Columns)
 	if i := slices.IndexFunc(p.Columns, func(c string) bool { return c == p.Bars || strings.HasPrefix(c, p.Bars+" as ") }); i >= 0 && p.Bars != "" {
 		t.Shares(i)
 	}
@@ -247,6 +249,39 @@ func columnOf(field, title string) value.Column {
 	return value.TextColumn(title)
 }
 
+// shortWords is the length of words that need no wide column.
+const shortWords = 24
+
+// settle gives columns the kind of their values where their names do not show it: numbers stand on the right, and a word
+// is not a sentence.
+func settle(t *value.Table, fields []string) {
+	for i := range t.Columns {
+		field, _, _ := strings.Cut(fields[i], " as ")
+		numbers, short := 0, true
+		for _, r := range t.Rows {
+			c := r.Cells[i]
+			short = short && utf8.RuneCountInString(c.Text) <= shortWords
+			switch {
+			case c.Value != nil && numbers >= 0:
+				numbers++
+			case c.Text != "":
+				numbers = -1
+			}
+		}
+		switch c := &t.Columns[i]; {
+		case c.Kind == "" && numbers > 0 && !identifies(field[strings.LastIndexByte(field, '.')+1:]):
+			c.Kind = "number"
+		case c.Kind == "wide" && short:
+			c.Kind = ""
+		}
+	}
+}
+
+// identifies reports whether a number of this name identifies something instead of counting it.
+func identifies(name string) bool {
+	return slices.Contains([]string{"port", "pid", "status_code", "call_no"}, name) || strings.HasSuffix(name, "_port") || strings.HasSuffix(name, "_id")
+}
+
 // cell writes a value of an answer.
 func (b *builder) cell(field string, v any) value.Cell {
 	name := field[strings.LastIndexByte(field, '.')+1:]
@@ -300,7 +335,7 @@ func numberCell(name string, x json.Number) value.Cell {
 		return value.BytesCell(int64(math.Round(f * 1000)))
 	case err == nil && (name == "bytes" || strings.HasSuffix(name, "_bytes") || name == "sent" || name == "received"):
 		return value.BytesCell(n)
-	case err == nil && (name == "port" || name == "pid" || name == "status_code" || name == "call_no" || strings.HasSuffix(name, "_port") || strings.HasSuffix(name, "_id")):
+	case err == nil && identifies(name):
 		return value.IDCell(n)
 	case err == nil:
 		c := value.CountCell(n)

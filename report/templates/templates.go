@@ -19,6 +19,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/internal/yamltext"
 	"github.com/pcapsule/pcapsule/kfl/nearest"
+	"github.com/pcapsule/pcapsule/report/value"
 )
 
 //go:embed *.yaml
@@ -151,7 +152,7 @@ func Parse(name string, text []byte, known Known) (*Template, error) {
 	case len(t.Sections) == 0 || len(t.Sections) > maxSections:
 		return nil, &Error{name, 1, 1, fmt.Sprintf("%d sections, must be 1 to %d", len(t.Sections), maxSections)}
 	}
-	seen := map[string]bool{Glance: true}
+	seen := map[string]bool{Glance: true, value.Cited: true}
 	for _, s := range t.Sections {
 		if seen[s.ID] {
 			return nil, &Error{name, 1, 1, fmt.Sprintf("two sections have the id %q; give one of them another id", s.ID)}

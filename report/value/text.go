@@ -86,6 +86,8 @@ func Duration(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case d < 0:
 		return "−" + Duration(-d)
+	case d == 0:
+		return "0 s"
 	case d < time.Microsecond:
 		return strconv.FormatInt(int64(d), 10) + " ns"
 	case s < 999.5e-6:
@@ -138,13 +140,10 @@ func Percent(part, all int64) string {
 // Stamp writes a time in UTC with the digits that are useful for a span.
 func Stamp(ns int64, span time.Duration) string {
 	t := time.Unix(0, ns).UTC()
-	switch {
-	case span < 10*time.Minute:
+	if span < 10*time.Minute {
 		return t.Format("2006-01-02 15:04:05.000")
-	case span < 48*time.Hour:
-		return t.Format("2006-01-02 15:04:05")
 	}
-	return t.Format("2006-01-02 15:04")
+	return t.Format(time.DateTime)
 }
 
 // And joins words with commas and "and".

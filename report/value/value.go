@@ -321,6 +321,9 @@ type Cell struct {
 	Share *int   `json:"share,omitempty"` // thousandths of the largest in the column, drawn as a bar
 }
 
+// Cited is the id of the section that lists the calls of the citations.
+const Cited = "cited-calls"
+
 // Citation is evidence: a call, a flow or only packets, and the numbers of the packets.
 type Citation struct {
 	Bundle  int    `json:"bundle"` // -1: not known

@@ -71,7 +71,7 @@ func (f *Answer) happened(ctx context.Context, c *forensics.Case, all *ask.Windo
 	switch {
 	case err != nil:
 		return err
-	case len(list) > 0 && !f.namesFirst(&list[0]):
+	case len(list) > 0 && !f.namesFirst(list):
 		h, err = f.requests(ctx, c, all, list, users)
 		if h != nil {
 			h.What += f.besides(&list[0])
@@ -135,13 +135,20 @@ var probes = regexp.MustCompile(`(?i)^(GET|HEAD) .*/(healthz?|health_?check|live
 // isProbe reports whether a group only asks whether a server or host is there.
 func isProbe(g *FailureGroup) bool { return g.Protocol == "icmp" || probes.MatchString(g.Endpoint) }
 
-// namesFirst reports whether names that could not be looked up, although they may exist, come before a group: it is a mistake
-// of its client or a probe.
-func (f *Answer) namesFirst(g *FailureGroup) bool {
-	if isFault(g) && !isProbe(g) {
-		return false
+// namesFirst reports whether look-ups that failed come before an incident: names that may exist, if the incident is a mistake
+// of its client or a probe, and all if they are more than its requests, of which nothing shows why they failed.
+func (f *Answer) namesFirst(list []FailureGroup) bool {
+	if g := &list[0]; !isFault(g) || isProbe(g) {
+		return slices.ContainsFunc(f.harmfulNames(), func(n NameFailure) bool { return !strings.Contains(n.Status, "NXDOMAIN") })
 	}
-	return slices.ContainsFunc(f.harmfulNames(), func(n NameFailure) bool { return !strings.Contains(n.Status, "NXDOMAIN") })
+	requests := int64(0)
+	for i := range list {
+		if list[i].Class != "no_answer" || f.originOf(&list[i]) != nil {
+			return false
+		}
+		requests += list[i].Calls
+	}
+	return f.lookups.Sum > requests
 }
 
 // isFault reports whether a group is not a mistake of its client.

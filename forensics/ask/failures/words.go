@@ -28,8 +28,11 @@ func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
 		text := "ICMP " + ask.Outcome(strings.Join(endpoints, ", "))
 		return [2]string{text + to, text + "s" + to}
 	}
-	text := " " + strings.Join(endpoints, ", ") + to
-	return [2]string{"request" + text, "requests" + text}
+	what, text := "", " "+strings.Join(endpoints, ", ")+to
+	if !strings.HasPrefix(g.Protocol, "http") && g.Protocol != "grpc" { // its endpoints do not say what they are
+		what = g.Protocol + " "
+	}
+	return [2]string{what + "request" + text, what + "requests" + text}
 }
 
 func words(list []string) string {

@@ -218,6 +218,30 @@ func Spans(ctx context.Context, c *forensics.Case, flows []FlowKey) (map[FlowKey
 	return out, err
 }
 
+// CitedCall is what a call was.
+type CitedCall struct {
+	CallID   string `json:"call_id"`
+	Ns       int64  `json:"ts_ns"`
+	Protocol string `json:"protocol"`
+	Src      string `json:"src"`
+	Dst      string `json:"dst"`
+	Summary  string `json:"summary"`
+	Failed   bool   `json:"failed"`
+	Status   string `json:"status"`
+	Took     *int64 `json:"took"` // in microseconds
+}
+
+// CitedCalls describes calls by their ids, in hex.
+func CitedCalls(ctx context.Context, c *forensics.Case, ids []string) (map[string]CitedCall, error) {
+	out := map[string]CitedCall{}
+	rows, _, err := ask.Rows[CitedCall](ctx, c, mostRows, "SELECT lower(hex(call_id)) AS call_id, ts_ns, protocol, "+terms.Who("src_")+" AS src, "+terms.Who("dst_")+" AS dst, left(summary, 300) AS summary, failed, CASE WHEN failed THEN "+terms.FailureStatus+" ELSE '' END AS status, "+terms.Took+" AS took FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY call_id, ts_ns",
+		strings.Join(ids, ","))
+	for _, r := range rows {
+		out[r.CallID] = r
+	}
+	return out, err
+}
+
 // Packets returns the packets of calls by their ids, in hex. If several calls have one id, it
 // returns the first one in the first bundle.
 func Packets(ctx context.Context, c *forensics.Case, ids []string) (map[string]Cited, error) {

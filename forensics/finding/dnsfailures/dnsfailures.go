@@ -9,6 +9,7 @@ package dnsfailures
 import (
 	"context"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -46,10 +47,10 @@ func find(ctx context.Context, l *finding.Look) error {
 			severity = finding.Low
 		}
 		f := finding.Finding{Kind: r.Other, Severity: severity, Confidence: finding.Exact, Evidence: []string{},
-			What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, r.Other, r.Count)}
+			What: plural.Sprintf("%s asked %s for %s: %s, %d {time|times}", r.Src, r.Dst, r.Detail, ask.Outcome(r.Other), r.Count)}
 		if op := r.Evidence[0]; op != "QUERY" { // an update or a notification asks for nothing
 			f.Key = r.Detail + "\x00" + r.Other + "\x00" + op
-			f.What = plural.Sprintf("%s sent %s for %s to %s: %s, %d {time|times}", r.Src, op, r.Detail, r.Dst, r.Other, r.Count)
+			f.What = plural.Sprintf("%s sent %s for %s to %s: %s, %d {time|times}", r.Src, op, r.Detail, r.Dst, ask.Outcome(r.Other), r.Count)
 		}
 		l.Add(r, f)
 	}
