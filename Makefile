@@ -29,6 +29,7 @@
 # make casts  record the terminal sessions of docs/recordings again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis, and judge OpenAPI and HAR by redocly and har-validator; needs Python, PyPI and npm (EXAMPLES=20: 1 min, else 15)
+# make formats  judge SARIF, JUnit XML, OTLP and OSCAL by programs of others; needs Python, PyPI and npm
 # make bench  make large captures and compare with other tools; takes long
 # make images  build container images of this machine's processor with its compilers, SBOMs and provenance in dist/; see docs/guide/cluster.md
 # make push    copy images and the chart of make images or make release to REPOSITORY, such as registry.example/team
@@ -47,7 +48,7 @@ OURS := -buildvcs=false -trimpath -gcflags=all=-dwarf=false -ldflags=-w
 export GOFLAGS := $(filter-out $(OURS),$(GOFLAGS)) $(OURS)
 export CGO_ENABLED = 1
 
-.PHONY: viewer viewer-check firefox bench-viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check sigma unit clean release release-check release-short
+.PHONY: formats viewer viewer-check firefox bench-viewer accept extended mutate nightly generators chart images push stores lake lake-short lake-unit lake-program bench-lake casts demo test build recorder hub setup lint race compile fuzz fuzz-short bench bench-ask bench-cold bench-floods bench-tls bench-live bench-record kills kernels kernels-short e2e conformance rest-check sigma unit clean release release-check release-short
 
 build:
 	$(GO) build -ldflags '-s -w' -o bin/pcapsule ./cmd/pcapsule
@@ -104,7 +105,7 @@ extended: setup
 
 # What takes longer, as a whole: tests that have a short form (internal/nightly), every kernel, every target of fuzzing, and
 # what needs other programs.
-NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check sigma e2e release-check
+NIGHTLY := unit accept race kernels fuzz kills stores lake conformance rest-check formats sigma e2e release-check
 nightly: export PCAPSULE_NIGHTLY = 1
 nightly: FUZZTIME = 30s
 nightly: setup firefox
@@ -255,6 +256,9 @@ conformance:
 
 rest-check: build
 	@scripts/rest-check.sh
+
+formats: build
+	@scripts/format-peers.sh
 
 # The backend of pySigma, with sigma-cli from the package index.
 sigma: build
