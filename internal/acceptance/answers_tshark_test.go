@@ -83,28 +83,14 @@ func failuresOf(t *testing.T, file string) (names map[string]int64, resets int64
 
 func tsharkFailures(t *testing.T, file string) (names map[string]int64, resets int64) {
 	t.Helper()
-	read := func(filter string, fields ...string) (rows [][]string) {
-		args := []string{"-n", "-r", file, "-Y", filter, "-T", "fields"}
-		for _, f := range fields {
-			args = append(args, "-e", f)
-		}
-		out, err := exec.Command("tshark", args...).Output()
-		if err != nil && len(out) == 0 { // it ends with an error after a packet that is cut short
-			return nil
-		}
-		for line := range strings.Lines(string(out)) {
-			rows = append(rows, strings.Split(strings.TrimRight(line, "\n"), "\t"))
-		}
-		return rows
-	}
 	names = map[string]int64{}
-	for _, r := range read("dns.flags.response == 1 && dns.flags.rcode > 0 && !mdns && !llmnr && !icmp", "dns.qry.name", "dns.flags.rcode") {
+	for _, r := range tsharkRows(t, file, "dns.flags.response == 1 && dns.flags.rcode > 0 && !mdns && !llmnr && !icmp", "dns.qry.name", "dns.flags.rcode") {
 		if _, err := strconv.Atoi(r[1]); err == nil {
 			names[strings.ToLower(r[0])+" "+r[1]]++
 		}
 	}
 	streams := map[string]bool{}
-	for _, r := range read("tcp.flags.reset == 1 && !icmp", "tcp.stream") {
+	for _, r := range tsharkRows(t, file, "tcp.flags.reset == 1 && !icmp", "tcp.stream") {
 		streams[r[0]] = true
 	}
 	return names, int64(len(streams))
