@@ -16,7 +16,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/forensics/finding/all"
 	"github.com/pcapsule/pcapsule/internal/captures"
-	"github.com/pcapsule/pcapsule/report"
+	reports "github.com/pcapsule/pcapsule/report"
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
@@ -81,11 +81,11 @@ func reportOf(t *testing.T, file string) *value.Report {
 	}
 	defer c.Close()
 	finding.Bind(c, all.Analyzers())
-	o := report.Options{Questions: all.Questions(), Frameworks: control.Frameworks()}
+	o := reports.Options{Questions: all.Questions(), Frameworks: control.Frameworks()}
 	for _, a := range all.Analyzers() {
 		o.Analyzers = append(o.Analyzers, a.Name)
 	}
-	r, err := report.Build(context.Background(), c, o)
+	r, err := reports.Build(context.Background(), c, o)
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
