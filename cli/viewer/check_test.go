@@ -112,6 +112,7 @@ func tamperings(t *testing.T, path string) (list []tampering) {
 			if err := os.Remove(filepath.Join(dir, rel)); err != nil {
 				t.Fatal(err)
 			}
+			_ = os.Remove(filepath.Dir(filepath.Join(dir, rel))) // if it is empty: browsers do not show empty folders
 		}})
 		return err
 	})
