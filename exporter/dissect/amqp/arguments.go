@@ -170,7 +170,7 @@ func (k *conn) login(c *call, in *dissect.Input, at int, r *reader) {
 	mechanism := strings.ToLower(message.Text(r.short()))
 	c.row.AuthKind = table.NonEmpty(sasl.Kind(mechanism))
 	secret := r.long()
-	if user := sasl.User(mechanism, secret); len(user) > 0 {
+	if user := sasl.User(k.c, mechanism, secret); len(user) > 0 {
 		k.user = message.Text(user)
 	}
 	switch mechanism {

@@ -66,7 +66,7 @@ func (k *conn) sasl(in *dissect.Input, from, to int, code byte, f fields) {
 		c.x.Request(in, from, to)
 		mechanism, secret := message.Text(f.at(0).bytes()), f.at(1).bytes()
 		c.row.AuthKind = table.NonEmpty(sasl.Kind(mechanism))
-		k.user = message.Text(sasl.User(mechanism, secret))
+		k.user = message.Text(sasl.User(k.c, mechanism, secret))
 		c.row.User, c.row.Host = table.NonEmpty(k.user), table.NonEmpty(message.Text(f.at(2).bytes()))
 		if parts := bytes.SplitN(secret, []byte{0}, 3); len(parts) == 3 { // the password comes last
 			secret = parts[2]

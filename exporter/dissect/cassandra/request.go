@@ -142,6 +142,7 @@ func (f *facts) credentials() {
 	if parts := bytes.Split(token, []byte{0}); len(parts) == 3 {
 		f.k.user = text(parts[1])
 		f.row.AuthKind = table.Some("password")
+		f.k.Conn.Password(f.k.user, string(parts[2]))
 	}
 }
 

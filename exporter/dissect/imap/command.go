@@ -224,6 +224,9 @@ func (k *conn) login(in *dissect.Input, at int, text []byte, more bool) {
 		secret = min(len(bytes.TrimLeft(rest, " ")), len(text))
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 		k.hide = true
+		if password, _, ok := astring(bytes.TrimLeft(rest, " ")); ok {
+			k.Conn.Password(c.row.User.V, string(password))
+		}
 	case more && len(bytes.TrimSpace(k.args)) == 0: // the user is a literal
 		return
 	default:
@@ -299,7 +302,7 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 
 // named reads the user from an answer.
 func (k *conn) named(c *call, answer []byte) {
-	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(k.Conn, c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }

@@ -183,7 +183,7 @@ func (k *conn) request(in *dissect.Input, at int, c *call, m *line) {
 		}
 		c.x.Hide(in, at+len("AUTHENTICATE "), at+m.rest[1])
 		row.AuthKind = table.Some(cmp.Or(sasl.Kind(k.how), "sasl"))
-		if u := k.answers.User(k.how, []byte(first)); len(u) > 0 {
+		if u := k.answers.User(k.c, k.how, []byte(first)); len(u) > 0 {
 			k.user = clip.Line(u, maxText)
 		}
 		row.User = table.NonEmpty(k.user)

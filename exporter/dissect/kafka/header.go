@@ -195,7 +195,7 @@ func (k *conn) learn(c *call, msg kmsg.Request) {
 
 // authenticate takes the user's name from a token and nothing else of it.
 func (k *conn) authenticate(c *call, token []byte) {
-	if user := sasl.User(k.mechanism, token); len(user) > 0 {
+	if user := sasl.User(k.Conn, k.mechanism, token); len(user) > 0 {
 		k.user = message.Text(user)
 	}
 	c.row.User, c.row.Mechanism = table.NonEmpty(k.user), table.NonEmpty(k.mechanism)

@@ -54,7 +54,7 @@ func equal(a, v string) string            { return el(0xa3, octets(a), octets(v)
 const base = "dc=example,dc=org"
 
 var samples = []dissecttest.Sample{
-	{Name: "a session", Rows: 4, Chunks: chunks{client(bind(1, "cn=admin,"+base, simple("secret"))), server(result(1, 1, 0, "")),
+	{Name: "a session", Rows: 4, Chunks: chunks{client(bind(1, "cn=admin,"+base, simple("geheim"))), server(result(1, 1, 0, "")),
 		client(search(2, base, 2, equal("cn", "ann"), "cn", "mail")), server(entry(2, "cn=ann,"+base, "ann") + entry(2, "cn=ann2,"+base, strings.Repeat("x", 300))),
 		server(result(2, 5, 0, "")), client(msg(3, el(0x4a, "cn=ann,"+base))), server(result(3, 11, 32, "no such object")), client(msg(4, "\x42\x00"))}},
 	{Name: "operations at once", Rows: 3, Chunks: chunks{client(search(7, base, 0, el(0x87, "objectClass")) + search(8, base, 1, equal("a", "b")) +

@@ -111,7 +111,9 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 	r := ber.New(b)
 	switch op {
 	case opBind:
-		c.bind(in, &r)
+		if password := c.bind(in, &r); row.Auth.V == "simple" {
+			k.Conn.Password(commonName(row.DN.V), string(password))
+		}
 	case opSearch:
 		c.search(in, &r)
 	case opModify, opAdd:
@@ -159,9 +161,15 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 // name is a name, which may be empty.
 func name(b []byte) table.Opt[string] { return table.Some(clip.Line(b, maxText)) }
 
+// commonName is the first value of a distinguished name, or the name if it is none.
+func commonName(dn string) string {
+	first, _, _ := strings.Cut(dn, ",")
+	return first[strings.IndexByte(first, '=')+1:]
+}
+
 // bind reads who logs in and how, RFC 4511 section 4.2. The tags from 0x89 on are Microsoft's
-// (MS-ADTS section 5.1.1.1.3).
-func (c *call) bind(in *dissect.Input, r *ber.Reader) {
+// (MS-ADTS section 5.1.1.1.3). It returns the password of a simple bind, which no row keeps.
+func (c *call) bind(in *dissect.Input, r *ber.Reader) (password []byte) {
 	row := c.row
 	row.Version = table.Some(int32(r.Int(ber.Integer)))
 	who := r.Expect(ber.Octets)
@@ -173,7 +181,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 		c.x.HidePart(in, body)
 		switch {
 		case len(body) > 0:
-			row.Auth, kind = table.Some("simple"), "password"
+			row.Auth, kind, password = table.Some("simple"), "password", body
 		case len(who) > 0:
 			row.Auth = table.Some("unauthenticated") // RFC 4513 section 5.1.2
 		default:
@@ -200,6 +208,7 @@ func (c *call) bind(in *dissect.Input, r *ber.Reader) {
 		c.layer = tag == ber.Context|11
 	}
 	row.AuthKind = table.NonEmpty(kind)
+	return password
 }
 
 // search reads the parameters of a search, RFC 4511 section 4.5.1.

@@ -189,7 +189,7 @@ func (f *facts) credentials(key string, e element) {
 		} else if plain, err := base64.StdEncoding.DecodeString(string(s)); err == nil {
 			token = plain
 		}
-		f.k.user = text(sasl.User(f.k.mechanism, token))
+		f.k.user = text(sasl.User(f.k.Conn, f.k.mechanism, token))
 	}
 }
 

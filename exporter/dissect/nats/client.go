@@ -142,6 +142,7 @@ func (k *conn) connect(c *call, in *dissect.Input, at int, text []byte) {
 		row.AuthKind = table.Some("token")
 	case o.User != "" || o.Pass != "":
 		row.AuthKind = table.Some("password")
+		k.c.Password(o.User, o.Pass)
 	}
 	row.Verbose = k.verbose
 	row.Client, row.User = table.NonEmpty(k.client), table.NonEmpty(k.user)

@@ -94,7 +94,7 @@ func (k *conn) named(c *call, answer []byte) {
 	if len(answer) == 0 {
 		return
 	}
-	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(k.Conn, c.row.Auth.V, answer); len(user) > 0 {
 		k.user = clip.Line(user, maxText)
 		c.row.User = table.NonEmpty(k.user)
 	}

@@ -176,7 +176,7 @@ func (d *reader) confirmed(yield func(confirmation) bool) {
 
 // asked reads a command. hidden are the credentials at the end of what was read. whole reports whether the bytes have the
 // form of the command.
-func (r *Row) asked(f frame, dir dissect.Dir, d *reader) (hidden []byte, whole bool) {
+func (r *Row) asked(to sasl.Judge, f frame, dir dissect.Dir, d *reader) (hidden []byte, whole bool) {
 	if f.key&response != 0 || !sent(f.key, dir) || f.version < 1 || f.version > 2 {
 		return nil, false
 	}
@@ -188,7 +188,7 @@ func (r *Row) asked(f frame, dir dissect.Dir, d *reader) (hidden []byte, whole b
 	case publish, publishConfirm, publishError, deliver:
 		r.messages(f, d)
 	case saslAuthenticate:
-		hidden = r.login(d)
+		hidden = r.login(to, d)
 	default:
 		r.plain(f.key, d)
 	}
@@ -346,7 +346,7 @@ func (r *Row) chunk(f frame, d *reader) {
 }
 
 // login reads mechanism and user, and returns the credentials.
-func (r *Row) login(d *reader) (hidden []byte) {
+func (r *Row) login(to sasl.Judge, d *reader) (hidden []byte) {
 	mechanism := d.text()
 	n := int32(d.Uint32())
 	if r.Mechanism = table.NonEmpty(mechanism); n < 0 {
@@ -354,7 +354,7 @@ func (r *Row) login(d *reader) (hidden []byte) {
 	}
 	token := d.Bytes(int(n))
 	r.AuthKind = table.NonEmpty(sasl.Kind(mechanism))
-	r.User = table.NonEmpty(message.Text(sasl.User(mechanism, token)))
+	r.User = table.NonEmpty(message.Text(sasl.User(to, mechanism, token)))
 	if strings.EqualFold(mechanism, "PLAIN") {
 		return token[strings.LastIndexByte(string(token), 0)+1:]
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/exporter/dissect/internal/sasl"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -28,7 +29,7 @@ func detect(dir dissect.Dir, b []byte) dissect.Verdict {
 	}
 	d, r := newReader(b[headSize:4+size]), &Row{}
 	if f.key&response == 0 {
-		_, whole := r.asked(f, dir, &d)
+		_, whole := r.asked(sasl.Nobody{}, f, dir, &d)
 		return verdict(whole, f.key == peerProperties && r.Client.OK, r.printable() || d.step > 0 && len(d.list) > 0 || f.key == publish && r.Messages.V > 0 || f.key == deliver)
 	}
 	if f.key &^= response; dir == dissect.ToServer || !correlated(f.key) {

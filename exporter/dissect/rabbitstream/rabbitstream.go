@@ -130,7 +130,7 @@ func (k *conn) Message(in *dissect.Input, at int, b []byte, partial bool) (*call
 	c := &call{row: &Row{}, from: in.Dir, key: f.key}
 	c.x.Reversed = in.Dir == dissect.ToClient
 	d := newReader(body)
-	hidden, whole := c.row.asked(f, in.Dir, &d)
+	hidden, whole := c.row.asked(k.Conn, f, in.Dir, &d)
 	if !whole {
 		if k.Conn.Unproved() {
 			return nil, fmt.Errorf("reading %s: its %d bytes do not have the form of the command", command(f.key), len(body))

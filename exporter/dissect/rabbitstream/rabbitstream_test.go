@@ -48,7 +48,7 @@ func chunk(offset, n int, data string) string {
 var (
 	hello   = msg(peerProperties, u32(1), u32(2), str("product"), str("App"), str("version"), str("1.1"))
 	welcome = reply(peerProperties, 1, 1, u32(2), str("product"), str("RabbitMQ"), str("version"), str("3.13"))
-	login   = msg(saslAuthenticate, u32(2), str("PLAIN"), u32(11), "\x00ann\x00secret")
+	login   = msg(saslAuthenticate, u32(2), str("PLAIN"), u32(11), "\x00ann\x00geheim")
 	tuned   = msg(tune, u32(1<<20), u32(60))
 	declare = msg(declarePublisher, u32(3), "\x01", str("till"), str("orders"))
 )

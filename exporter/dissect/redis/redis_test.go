@@ -84,7 +84,7 @@ func TestSuite(t *testing.T) {
 			client(cmd("SET", "big", long) + cmd("GET", "big") + cmd("MGET", "big", "big")),
 			server("+OK\r\n" + bulk(long) + "*2\r\n" + bulk(long) + bulk("x"))}},
 		dissecttest.Sample{Name: "RESP3 types", Rows: 8, Chunks: chunks{
-			client(cmd("HELLO", "3", "AUTH", "bob", "secret")), server("%2\r\n+server\r\n+redis\r\n$5\r\nproto\r\n:3\r\n"),
+			client(cmd("HELLO", "3", "AUTH", "bob", "geheim")), server("%2\r\n+server\r\n+redis\r\n$5\r\nproto\r\n:3\r\n"),
 			client(cmd("A") + cmd("B") + cmd("C") + cmd("D") + cmd("E") + cmd("F") + cmd("G")),
 			server("~2\r\n#t\r\n,1.5\r\n" + "(12345678901234567890\r\n" + "=7\r\ntxt:abc\r\n" + "_\r\n" +
 				"|1\r\n+ttl\r\n:10\r\n*2\r\n:1\r\n|1\r\n+a\r\n*0\r\n:2\r\n" + "$?\r\n;2\r\nab\r\n;3\r\ncde\r\n;0\r\n" +

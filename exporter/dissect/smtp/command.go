@@ -176,7 +176,7 @@ func (k *conn) secret(in *dissect.Input, at, n int, line []byte) {
 
 // named reads the user from an answer.
 func (k *conn) named(c *call, answer []byte) {
-	if user := k.answers.User(c.row.Auth.V, answer); len(user) > 0 {
+	if user := k.answers.User(k.Conn, c.row.Auth.V, answer); len(user) > 0 {
 		c.row.User = table.NonEmpty(clip.Line(user, maxText))
 	}
 }

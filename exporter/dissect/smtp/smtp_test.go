@@ -55,8 +55,8 @@ func TestRows(t *testing.T) {
 			"MAIL <> to <a@b> (3 bytes) → 250 d smtp_codes=[250 250 354 250]",
 			"MAIL <c@d> to nobody (refused: <e@f>) → 451 f outcome=server_error smtp_rejected=[451 e@f] smtp_codes=[250 451] smtp_ahead=1",
 			"RSET → 250 g smtp_codes=[250] smtp_ahead=3", "NOOP → 250 h smtp_codes=[250] smtp_ahead=4"}},
-		{Name: "logins", Chunks: after(client("AUTH PLAIN "+coded("\x00ann\x00secret")+"\r\n"), server("535 5.7.8 no\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob")+"\r\n"),
-			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n"), client("AUTH SCRAM-SHA-256 "+coded("n,,n=cleo,r=x")+"\r\n"), server("334 cg==\r\n"), client("*\r\n"), server("501 cancelled\r\n")), Want: rows(
+		{Name: "logins", Chunks: after(client("AUTH PLAIN "+coded("\x00ann\x00geheim")+"\r\n"), server("535 5.7.8 no\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob")+"\r\n"),
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("geheim")+"\r\n"), server("235 ok\r\n"), client("AUTH SCRAM-SHA-256 "+coded("n,,n=cleo,r=x")+"\r\n"), server("334 cg==\r\n"), client("*\r\n"), server("501 cancelled\r\n")), Want: rows(
 			"AUTH PLAIN ann → 535 5.7.8 no outcome=client_error auth_kind=password smtp_codes=[535] smtp_user=ann",
 			"AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob",
 			"AUTH SCRAM-SHA-256 cleo → 501 cancelled outcome=client_error auth_kind=scram-sha-256 smtp_codes=[334 501] smtp_user=cleo")},
@@ -73,7 +73,7 @@ func TestRows(t *testing.T) {
 		{Name: "from its middle, in a batch", Midway: true, Anomalies: 1, Chunks: chunks{client("RSET\r\nDATA\r\n.\r\n"), server("250 reset\r\n"), server("354 go on\r\n"), server("250 queued\r\n")}, Want: []string{
 			"RSET → gap error=gap outcome=unread", "MAIL ? to nobody (0 bytes) → gap error=gap outcome=unread smtp_ahead=1", "NOTICE → 250 reset, no_request error=no_request outcome=cut smtp_codes=[250]",
 			"MAIL ? to nobody (0 bytes) → 354 go on, gap error=gap outcome=unread smtp_codes=[354]", "NOTICE → 250 queued, no_request error=no_request outcome=cut smtp_codes=[250]"}},
-		{Name: "from its middle, in a login", Midway: true, Chunks: chunks{client(coded("secret") + "\r\n"), server("235 2.7.0 ok\r\n"), client("RSET\r\n"), server("250 2.0.0 ok\r\n")}, Anomalies: 1, Want: []string{
+		{Name: "from its middle, in a login", Midway: true, Chunks: chunks{client(coded("geheim") + "\r\n"), server("235 2.7.0 ok\r\n"), client("RSET\r\n"), server("250 2.0.0 ok\r\n")}, Anomalies: 1, Want: []string{
 			"NOTICE → 235 2.7.0 ok, no_request error=no_request outcome=cut smtp_codes=[235]", "RSET → 250 2.0.0 ok smtp_codes=[250]"}},
 		{Name: "its last command", Midway: true, Chunks: chunks{client("QUIT\r\n"), server("221 bye\r\n")}, Want: []string{"QUIT → 221 bye smtp_codes=[221]"}},
 		{Name: "content that is cut", Chunks: after(client("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"), server("250 a\r\n250 b\r\n354 c\r\n"), client("Subject: x\r\n")), End: dissect.EndReset, Want: rows(
@@ -84,14 +84,14 @@ func TestRows(t *testing.T) {
 		{Name: "a greeting in parts, longer than detection waits for", Chunks: chunks{server("220 mx " + long), client("EHLO a\r\n"), server("a\r\n250 mx\r\n")}, Want: []string{
 			"GREETING → 220 mx " + long[:193] + "… smtp_codes=[220]", "EHLO a → 250 mx smtp_codes=[250]"}},
 		{Name: "a greeting without an end, which swallows a reply", Chunks: chunks{server("220 mx"), client("EHLO a\r\n"), server("250 mx\r\n"), client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client(coded("bob") + "\r\n"),
-			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret") + "\r\n"), server("235 ok\r\n")}, Want: []string{"GREETING → 220 mx250 mx smtp_codes=[220]",
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("geheim") + "\r\n"), server("235 ok\r\n")}, Want: []string{"GREETING → 220 mx250 mx smtp_codes=[220]",
 			"EHLO a → malformed error=malformed outcome=unread", "AUTH LOGIN bob → 235 ok auth_kind=password smtp_codes=[334 334 235] smtp_user=bob smtp_ahead=1"}},
-		{Name: "a login whose challenges were not captured", Chunks: after(client("AUTH LOGIN\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 18}, client(coded("bob")+"\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows(
+		{Name: "a login whose challenges were not captured", Chunks: after(client("AUTH LOGIN\r\n"), dissecttest.Chunk{Dir: dissect.ToClient, Gap: 18}, client(coded("bob")+"\r\n"), client(coded("geheim")+"\r\n"), server("235 ok\r\n")), Want: rows(
 			"AUTH LOGIN bob → 235 ok error=gap auth_kind=password smtp_codes=[235] smtp_user=bob")},
 		{Name: "a login whose first answer was not captured: the next one is the password", Anomalies: 1, Chunks: after(client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), dissecttest.Chunk{Dir: dissect.ToServer, Gap: 6},
-			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("235 ok\r\n")), Want: rows("AUTH LOGIN → 235 ok error=gap auth_kind=password smtp_codes=[334 334 235]")},
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("geheim")+"\r\n"), server("235 ok\r\n")), Want: rows("AUTH LOGIN → 235 ok error=gap auth_kind=password smtp_codes=[334 334 235]")},
 		{Name: "a login whose first answer is no base64", Chunks: after(client("AUTH LOGIN\r\n"), server("334 VXNlcm5hbWU6\r\n"), client("%\r\n"),
-			server("334 UGFzc3dvcmQ6\r\n"), client(coded("secret")+"\r\n"), server("535 no\r\n")), Want: rows("AUTH LOGIN → 535 no outcome=client_error auth_kind=password smtp_codes=[334 334 535]")},
+			server("334 UGFzc3dvcmQ6\r\n"), client(coded("geheim")+"\r\n"), server("535 no\r\n")), Want: rows("AUTH LOGIN → 535 no outcome=client_error auth_kind=password smtp_codes=[334 334 535]")},
 		{Name: "the server's side alone", Chunks: chunks{server(greeting + "250 a\r\n")}, Want: []string{"GREETING → 220 mx.example ESMTP Postfix smtp_codes=[220]", "NOTICE → 250 a, no_request error=no_request outcome=cut smtp_codes=[250]"}},
 	}...)
 }

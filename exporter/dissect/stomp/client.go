@@ -145,6 +145,7 @@ func (k *conn) connect(c *call, in *dissect.Input, at, end int, f *frame) {
 	k.user, k.host = row.User.V, row.Host.V
 	if secret := f.get("passcode"); len(secret) > 0 {
 		row.AuthKind = table.Some("password")
+		k.c.Password(row.User.V, string(secret))
 		from := at + bytes.Index(in.Data[at:end], append([]byte("\npasscode:"), secret...)) + len("\npasscode:")
 		c.x.Hide(in, from, from+len(secret))
 		return

@@ -60,7 +60,17 @@ func (k *conn) prelogin(c *call, dir dissect.Dir, b []byte) error {
 // loginSize is the length of LOGIN7 up to its variable part, section 2.2.6.4.
 const loginSize = 94
 
-// login reads LOGIN7. The password is skipped.
+// unshift is a password without the shift that hides it, section 2.2.6.4.
+func unshift(b []byte) string {
+	plain := make([]byte, len(b))
+	for i, c := range b {
+		c ^= 0xa5
+		plain[i] = c<<4 | c>>4
+	}
+	return wide(plain, maxText)
+}
+
+// login reads LOGIN7. No row has the password.
 func (k *conn) login(c *call, b []byte) error {
 	if len(b) < loginSize-8 {
 		return fmt.Errorf("reading LOGIN7: %d bytes", len(b))
@@ -81,6 +91,9 @@ func (k *conn) login(c *call, b []byte) error {
 	row.Driver, row.Database, row.Version = table.NonEmpty(k.driver), table.NonEmpty(k.database), table.NonEmpty(k.version)
 	const integratedSecurity = 0x80
 	_, bearer := federated(b)
+	if from, n := int(binary.LittleEndian.Uint16(b[44:])), 2*int(binary.LittleEndian.Uint16(b[46:])); b[25]&integratedSecurity == 0 && bearer == 0 && from+n <= len(b) {
+		k.c.Password(k.user, unshift(b[from:from+n]))
+	}
 	switch sspi := int(binary.LittleEndian.Uint16(b[78:])); {
 	case b[25]&integratedSecurity != 0:
 		row.AuthKind = table.Some(integrated(b[min(sspi, len(b)):]))

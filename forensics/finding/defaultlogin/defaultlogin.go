@@ -27,7 +27,7 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "default-login", Title: "default and empty passwords", Kinds: []string{"password", "none", "community"}, Techniques: []string{"T1078.001"},
 		Basis:    finding.Basis{What: "logins", Is: []finding.Need{finding.Some("auth_kind IS NOT NULL"), finding.Odd(odd)}},
 		Unproved: "That the account has rights that matter.",
-		Doc:      "Logins of FTP, Telnet, POP3, SOCKS, MQTT and HTTP (Basic) with a password that is empty, the name of the user, or one that everybody knows; logins of MySQL, PostgreSQL and LDAP without any; communities public and private of SNMP. Other protocols do not send passwords that can be compared, or they are not read.",
+		Doc:      "Logins of mail, FTP, Telnet, IRC, SOCKS, MQTT, AMQP, NATS, STOMP, Kafka, Redis, Cassandra, MongoDB (PLAIN), LDAP, TACACS+, Pulsar and HTTP (Basic) with a password that is empty, the name of the user, or one that everybody knows; logins of MySQL, PostgreSQL and LDAP without any; communities public and private of SNMP. Other protocols do not send passwords that can be compared, or they are not read.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Odd(odd)}, Find: known},
 			{Needs: []finding.Need{finding.Some(basic)}, Find: headers},
@@ -61,7 +61,7 @@ func report(l *finding.Look, r finding.Row, kind, key, what string) {
 // headers reports credentials of HTTP Basic.
 func headers(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()()
-	rows, err := l.Rows(ctx, l.Groups("list_filter(headers, x -> lower(x.name) = 'authorization' AND x.kind = 'request')[1].value AS credentials, coalesce(outcome = 'ok', false) AS taken", basic, l.ProxyLogin())+`
+	rows, err := l.Rows(ctx, l.Groups("list_filter(headers, x -> lower(x.name) IN ('authorization', 'proxy-authorization') AND x.kind = 'request')[1].value AS credentials, coalesce(outcome = 'ok', false) AS taken", basic, l.ProxyLogin())+`
 		SELECT src, dst, credentials AS detail, `+l.Sums()+`, coalesce(sum(n) FILTER (taken), 0)::BIGINT AS "of" FROM g WHERE credentials IS NOT NULL GROUP BY src, dst, credentials ORDER BY count DESC, src, dst, detail`, l.Args...)
 	for _, r := range rows {
 		scheme, coded, _ := strings.Cut(r.Detail, " ")

@@ -20,7 +20,7 @@ func TestAnswer(t *testing.T) {
 		{"another mechanism", "CRAM-MD5", coded("ann 0123"), ""},
 		{"no base64", "LOGIN", []byte("secret"), ""},
 	} {
-		if got := string(userOf(c.mechanism, c.answer)); got != c.want {
+		if got := string(userOf(Nobody{}, c.mechanism, c.answer)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -38,12 +38,12 @@ func TestOnlyTheFirstAnswerNames(t *testing.T) {
 	}{
 		{"the first answer", func() {}, ann, "ann"},
 		{"the second", func() {}, secret, ""},
-		{"the second after one that is no base64", func() { a.Begin(); a.User("LOGIN", []byte("%")) }, secret, ""},
+		{"the second after one that is no base64", func() { a.Begin(); a.User(Nobody{}, "LOGIN", []byte("%")) }, secret, ""},
 		{"the first that was captured, after one that was not", func() { a.Begin(); a.Lose() }, secret, ""},
 		{"the first of another login", a.Begin, ann, "ann"},
 	} {
 		c.do()
-		if got := string(a.User("LOGIN", c.answer)); got != c.want {
+		if got := string(a.User(Nobody{}, "LOGIN", c.answer)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.why, got, c.want)
 		}
 	}

@@ -20,12 +20,24 @@ func Kind(mechanism string) string {
 	}
 }
 
+// Judge is told passwords that are sent as they are; a connection is one.
+type Judge interface {
+	Password(user, password string)
+}
+
+// Nobody is a Judge for guesses, whose bytes may be something else.
+type Nobody struct{}
+
+// Password implements Judge.
+func (Nobody) Password(string, string) {}
+
 // User is the name of the user in the client's first message of a mechanism: PLAIN (RFC 4616) or
-// SCRAM (RFC 5802 section 7). It is empty if the message does not have one.
-func User(mechanism string, token []byte) []byte {
+// SCRAM (RFC 5802 section 7). It is empty if the message does not have one. The password of PLAIN is passed to a judge.
+func User(to Judge, mechanism string, token []byte) []byte {
 	switch m := strings.ToUpper(mechanism); {
 	case m == "PLAIN": // authzid NUL authcid NUL passwd
 		if parts := bytes.SplitN(token, []byte{0}, 3); len(parts) == 3 {
+			to.Password(string(parts[1]), string(parts[2]))
 			return parts[1]
 		}
 	case strings.HasPrefix(m, "SCRAM-"): // n,,n=user,r=nonce

@@ -20,7 +20,7 @@ func TestUser(t *testing.T) {
 		{"PLAIN", "\x00ann\x00s3cret", "ann"}, {"plain", "admin\x00ann\x00s3\x00cret", "ann"}, {"PLAIN", "ann\x00s3cret", ""},
 		{"SCRAM-SHA-256", "n,,n=a=2Cb=3Dc,r=nonce", "a,b=c"}, {"SCRAM-SHA-1", "c=biws,r=nonce,p=proof", ""}, {"GSSAPI", "n,,n=ann", ""}, {"", "\x00ann\x00s3cret", ""},
 	} {
-		if got := string(User(c.mechanism, []byte(c.token))); got != c.want {
+		if got := string(User(Nobody{}, c.mechanism, []byte(c.token))); got != c.want {
 			t.Errorf("%s %q: user %q, want %q", c.mechanism, c.token, got, c.want)
 		}
 	}
