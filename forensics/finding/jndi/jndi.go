@@ -36,9 +36,12 @@ func Analyzer() finding.Analyzer {
 		}}
 }
 
+// begins is what a lookup in a URL begins with, of which each character may be encoded.
+const begins = `'(\$|%24)(\{|%7[bB])'`
+
 // Conditions for calls and bodies that may have a lookup.
 var (
-	inFields = "contains(summary, '${') OR contains(query_string, '${') OR contains(query_string, '%24%7') OR contains(path, '${') OR contains(path, '%24%7') OR contains(user_agent, '${') OR " +
+	inFields = "contains(summary, '${') OR regexp_matches(query_string, " + begins + ") OR regexp_matches(path, " + begins + ") OR contains(user_agent, '${') OR " +
 		"(headers IS NOT NULL AND len(list_filter(headers, x -> contains(x.value, '${'))) > 0)"
 	inBody = `text IS NOT NULL AND regexp_matches(text, '\$\{.{0,200}:|%24%7[bB].{0,200}(:|%3[aA])')`
 )

@@ -100,7 +100,9 @@ const (
 var (
 	asked    = "concat_ws('?', path, query_string)"
 	inURL    = finding.Web + " AND regexp_matches(" + asked + ", " + quote(maybe) + ")"
-	inHeader = finding.Web + " AND (user_agent LIKE '() {%' OR headers IS NOT NULL AND len(list_filter(headers, x -> x.value LIKE '() {%')) > 0)"
+	odd      = "(starts_with(%[1]s, '() {') OR contains(%[1]s, '{(#') OR contains(%[1]s, '@java.lang.'))"
+	oddOnes  = "list_filter(headers, x -> x.kind = 'request' AND " + fmt.Sprintf(odd, "x.value") + ")"
+	inHeader = finding.Web + " AND (" + fmt.Sprintf(odd, "user_agent") + " OR headers IS NOT NULL AND len(" + oddOnes + ") > 0)"
 	inBody   = "part = 0 AND text IS NOT NULL AND regexp_matches(text, " + quote(maybe) + ")"
 )
 
@@ -112,7 +114,12 @@ func urls(ctx context.Context, l *finding.Look) error {
 // headers finds attacks in headers.
 func headers(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()() // a header of credentials may have the attack
-	return find(ctx, l, "header", l.Groups(`path AS shown, '' AS searched, `+answer, inHeader), l.Args, func(string) *form { return &shellshock })
+	return find(ctx, l, "header", l.Groups(`path AS shown, coalesce(`+oddOnes+`[1].value, user_agent) AS searched, `+answer, inHeader), l.Args, func(text string) *form {
+		if strings.HasPrefix(text, "() {") {
+			return &shellshock
+		}
+		return which(text)
+	})
 }
 
 // bodies finds attacks in the bodies of requests.

@@ -20,10 +20,10 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "web-shell", Title: "commands through scripts of web servers", Techniques: []string{"T1505.003"}, Kinds: []string{"uploaded", "commands"},
 		Basis:    finding.OfWeb,
 		Unproved: "That the script is no part of the application: people who maintain one upload scripts too. Commands that the client encrypts (Behinder, Godzilla) are not recognized, nor is a script that was renamed after its upload.",
-		Doc:      "A file with the name of a script (PHP, JSP, ASP, CGI) that was uploaded by HTTP, FTP, SMB or NFS and then requested from the same server with success and another content; requests with a parameter whose whole value is a command of a shell, and whether the response is output of such a command.",
+		Doc:      "A file with the name of a script (PHP, JSP, ASP, CGI) that was uploaded by HTTP, FTP, SMB or NFS and then requested from the same server with success and another content; requests with a parameter, a header or a value of JSON that is a command of a shell and nothing else, and whether the response is output of such a command.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{{Table: "objects", Have: finding.Any(uploaded)}, finding.Calls(terms.Serving, finding.Any(stored))}, Find: uploads},
-			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inURL)), {Table: "bodies", Have: finding.Any(inBody)}}, Find: commands},
+			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inURL)), {Table: "bodies", Have: finding.Any(inBody + " OR " + output)}}, Find: commands},
 		}}
 }
 
@@ -63,6 +63,17 @@ var (
 	some = regexp.MustCompile(`(?m)(?:^|\n)([^=\n]{1,40})=\s*(id|pwd|ls|dir|hostname|ps|netstat|env|set|who|w|uptime|date|ver)\s*$`)
 )
 
+// Values of JSON, and of the parts of a form, as parameters.
+var (
+	member = regexp.MustCompile(`"([^"\\]{1,40})"\s*:\s*"([^"\\]{0,200})"`)
+	part   = regexp.MustCompile(`name="?([^"\r\n]{1,40})"?[^\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{0,200})`)
+)
+
+// parameters writes a text of a client as lines of a name, = and a value.
+func parameters(text string) string {
+	return percent.Parameters(text) + part.ReplaceAllString(member.ReplaceAllString(strings.ToLower(text), "\n$1=$2\n"), "\n$1=$2\n")
+}
+
 // maybe is a regular expression for texts, as sent, that may have such a parameter.
 const maybe = `(?i)=(\s|\+|%20)*(whoami|uname|systeminfo|tasklist|i[pf]config|powershell|cmd|cat|type|ls|dir|net|netstat|ps|wget|curl|nc|certutil|id|python3?|bash|sh|pwd|hostname|env|set|who|w|uptime|date|ver)([\s+&%.]|$)|=[^&]*%[67][0-9a-f]`
 
@@ -72,6 +83,7 @@ const shown = `regexp_matches(text, '\buid=\d+\([\w-]+\)\s+gid=|\broot:[^:\n]*:0
 var (
 	inURL  = finding.Web + " AND regexp_matches(query_string, '" + maybe + "')"
 	inBody = "part = 0 AND text IS NOT NULL AND regexp_matches(text, '" + maybe + "')"
+	output = "text IS NOT NULL AND " + shown
 )
 
 // Limits of the bodies that are searched.
@@ -89,10 +101,10 @@ type page struct {
 // commands finds commands in parameters.
 func commands(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()() // a masked value may be the command
-	where := finding.Web + " AND (regexp_matches(query_string, '" + maybe + "') OR request_body_sha256 IN (SELECT sha256 FROM bodies WHERE " + inBody + "))"
-	rows, err := l.Rows(ctx, l.Groups("path, coalesce(query_string, '') AS query, coalesce(status_code BETWEEN 200 AND 299, false) AS taken, request_body_sha256 AS sent, response_body_sha256 AS answer", where)+fmt.Sprintf(`,
+	where := finding.Web + " AND (regexp_matches(query_string, '" + maybe + "') OR request_body_sha256 IN (SELECT sha256 FROM bodies WHERE " + inBody + ") OR response_body_sha256 IN (SELECT sha256 FROM bodies WHERE " + output + "))"
+	rows, err := l.Rows(ctx, l.Groups("path, concat_ws('&', query_string, array_to_string(list_transform(list_filter(coalesce(headers, []), x -> x.kind = 'request'), x -> x.name || '=' || x.value), '&')) AS query, coalesce(status_code BETWEEN 200 AND 299, false) AS taken, request_body_sha256 AS sent, response_body_sha256 AS answer", where)+fmt.Sprintf(`,
 		b AS MATERIALIZED (SELECT sha256 AS sent, any_value(left(text, %d)) AS text FROM bodies WHERE sha256 IN (SELECT sent FROM g) AND part = 0 AND text IS NOT NULL GROUP BY sha256 ORDER BY min(first_call_no), sha256 LIMIT %d),
-		told AS MATERIALIZED (SELECT sha256 FROM bodies WHERE sha256 IN (SELECT answer FROM g) AND text IS NOT NULL AND `, maxText, maxBodies)+shown+`)
+		told AS MATERIALIZED (SELECT sha256 FROM bodies WHERE sha256 IN (SELECT answer FROM g) AND `, maxText, maxBodies)+output+`)
 		SELECT src, dst, path AS detail, query || '&' || coalesce(b.text, '') AS other, `+l.Sums()+`, coalesce(sum(n) FILTER (taken), 0)::BIGINT AS "of", coalesce(sum(n) FILTER (answer IN (SELECT sha256 FROM told)), 0)::DOUBLE AS number
 		FROM g LEFT JOIN b USING (sent) GROUP BY src, dst, path, other ORDER BY first_ns, src, dst, detail, other`, l.Args...)
 	if err != nil {
@@ -100,7 +112,7 @@ func commands(ctx context.Context, l *finding.Look) error {
 	}
 	var pages []*page
 	for _, r := range rows {
-		text := percent.Parameters(r.Other)
+		text := parameters(r.Other)
 		m := sure.FindStringSubmatch(text)
 		clear := m != nil
 		if m == nil {

@@ -22,6 +22,9 @@ func Decode(s string) string {
 	return b.String()
 }
 
+// overlong are forms of UTF-8 that RFC 3629 section 3 forbids and some servers decode: of a dot and of slashes.
+var overlong = strings.NewReplacer("\xc0\xae", ".", "\xe0\x80\xae", ".", "\xc0\xaf", "/", "\xe0\x80\xaf", "/", "\xc1\x9c", "\\", "\xc0\x2f", "/")
+
 // Parameters decodes the text of a query or a form twice, in lower case. An & that separates parameters is a line end.
 func Parameters(text string) string {
 	text = strings.NewReplacer("&", "\n", "+", " ").Replace(strings.ToLower(text))
@@ -29,7 +32,7 @@ func Parameters(text string) string {
 		if !strings.Contains(text, "%") {
 			break
 		}
-		text = strings.ToLower(Decode(text))
+		text = strings.ToLower(overlong.Replace(Decode(text)))
 	}
 	return text
 }
