@@ -61,7 +61,7 @@ manifest. They may be malicious.`,
 	fl.StringVar(&f.in.SHA256, "sha256", "", "only files with this SHA-256")
 	fl.StringVar(&f.in.Direction, "direction", "", "upload or download")
 	fl.StringVar(&f.dir, "extract", "", "new folder to which the files are written")
-	fl.StringVar(&f.yara, "yara", "", "list the files that match rules in this file; needs the program yara, which runs confined")
+	fl.StringVar(&f.yara, "yara", "", "list the files that match rules in this file; needs the program yara or yr, which runs confined")
 	fl.Var(&f.maxSize, "max-size", "with --extract and --yara: maximum size of all files together")
 	fl.IntVar(&f.most, "most", 1000, "with --extract and --yara: maximum number of files")
 	command.Between(fl, "max-size", &f.maxSize, 1, command.Largest)
@@ -94,9 +94,9 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 			return err
 		}
 	}
-	yara := ""
+	var with *scanner
 	if f.yara != "" {
-		if yara, err = e.mayScan(f); err != nil {
+		if with, err = e.mayScan(f); err != nil {
 			return err
 		}
 	}
@@ -117,8 +117,8 @@ func (e *env) runObjects(c *cobra.Command, args []string, f *objectsFlags) error
 	if err := knownColumns(cs, columns); err != nil {
 		return err
 	}
-	if yara != "" {
-		return e.scanObjects(ctx, cs, f, yara, columns)
+	if with != nil {
+		return e.scanObjects(ctx, cs, f, with, columns)
 	}
 	if q, err = f.query(ctx, cs, columns); err != nil {
 		return e.questionError(err)

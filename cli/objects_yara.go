@@ -28,39 +28,80 @@ const (
 	yaraOutput  = 16 << 20
 )
 
-// mayScan refuses flags and files that --yara cannot use, and returns the path of yara.
-func (e *env) mayScan(f *objectsFlags) (string, error) {
+// scanner is a program that searches a folder of files with rules.
+type scanner struct {
+	name  string
+	path  string   // empty: not installed
+	args  []string // before the rules and the folder
+	match func(line []byte) (path string, rules []string)
+}
+
+// scanners are the programs that --yara can use. The first one that is installed runs.
+func scanners() []scanner {
+	return []scanner{
+		{name: "yara", args: []string{"-w", "-N", "-r", "-p", "1"}, match: yaraLine},
+		{name: "yr", args: []string{"scan", "-w", "-r", "-p", "1", "--disable-console-logs", "--output-format", "ndjson"}, match: yrLine},
+	}
+}
+
+// yaraLine reads a line of yara: a rule, and the file that matches it.
+func yaraLine(line []byte) (string, []string) {
+	rule, path, _ := strings.Cut(string(line), " ")
+	return path, []string{rule}
+}
+
+// yrLine reads a line of yr, the program of YARA-X: a file, and the rules that it matches.
+func yrLine(line []byte) (string, []string) {
+	var of struct {
+		Path  string `json:"path"`
+		Rules []struct {
+			Identifier string `json:"identifier"`
+		} `json:"rules"`
+	}
+	if json.Unmarshal(line, &of) != nil {
+		return "", nil
+	}
+	var rules []string
+	for _, r := range of.Rules {
+		rules = append(rules, r.Identifier)
+	}
+	return of.Path, rules
+}
+
+// mayScan refuses flags and files that --yara cannot use, and returns the program that searches.
+func (e *env) mayScan(f *objectsFlags) (*scanner, error) {
 	switch {
 	case f.dir != "":
-		return "", exit.Usagef("--yara and --extract exclude each other: give one")
+		return nil, exit.Usagef("--yara and --extract exclude each other: give one")
 	case e.mask != "":
-		return "", exit.Usagef("--yara reads files as they were sent: leave out --mask")
+		return nil, exit.Usagef("--yara reads files as they were sent: leave out --mask")
 	}
 	info, err := os.Stat(f.yara)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", f.yara)
 	}
 	if err != nil {
-		return "", exit.With(fmt.Errorf("reading rules: %w", err), exit.NotCapture, "")
+		return nil, exit.With(fmt.Errorf("reading rules: %w", err), exit.NotCapture, "")
 	}
-	path, err := exec.LookPath("yara")
-	if err == nil {
-		path, err = filepath.Abs(path)
+	for _, s := range scanners() {
+		path, err := exec.LookPath(s.name)
+		if err != nil {
+			continue
+		}
+		s.path, err = filepath.Abs(path)
+		return &s, err
 	}
-	if err != nil {
-		return "", exit.With(errors.New("the program yara is not installed"), exit.Other, "install it, such as with apt install yara or dnf install yara")
-	}
-	return path, nil
+	return nil, exit.With(errors.New("neither yara nor yr (YARA-X) is installed"), exit.Other, "install one, such as with apt install yara, dnf install yara or cargo install yara-x-cli")
 }
 
 // scanObjects lists the chosen files that match rules, with a row for each rule.
-func (e *env) scanObjects(ctx context.Context, cs *forensics.Case, f *objectsFlags, yara string, columns []string) error {
+func (e *env) scanObjects(ctx context.Context, cs *forensics.Case, f *objectsFlags, with *scanner, columns []string) error {
 	dir, err := os.MkdirTemp("", "pcapsule-yara-")
 	if err != nil {
 		return exit.OutputError(err, os.TempDir())
 	}
 	defer os.RemoveAll(dir)
-	matches, folder, err := e.matchRules(ctx, cs, f, yara, dir)
+	matches, folder, err := e.matchRules(ctx, cs, f, with, dir)
 	if err != nil {
 		return err
 	}
@@ -108,7 +149,7 @@ func (e *env) scanObjects(ctx context.Context, cs *forensics.Case, f *objectsFla
 }
 
 // matchRules writes the chosen files to a folder and searches them. It returns the rules by SHA-256.
-func (e *env) matchRules(ctx context.Context, cs *forensics.Case, f *objectsFlags, yara, dir string) (map[string][]string, *extract.Folder, error) {
+func (e *env) matchRules(ctx context.Context, cs *forensics.Case, f *objectsFlags, with *scanner, dir string) (map[string][]string, *extract.Folder, error) {
 	list, err := f.stored(ctx, cs)
 	if err != nil {
 		return nil, nil, e.questionError(err)
@@ -139,19 +180,28 @@ func (e *env) matchRules(ctx context.Context, cs *forensics.Case, f *objectsFlag
 	if err != nil {
 		return nil, nil, err
 	}
-	text, err := sandbox.Run(ctx, sandbox.Program{Path: yara, Args: []string{"-w", "-N", "-r", "-p", "1", rules, files}, Read: []string{rules, files}, Memory: yaraMemory, Seconds: yaraSeconds}, yaraOutput)
+	text, said, err := sandbox.Run(ctx, sandbox.Program{Path: with.path, Args: append(with.args, rules, files), Read: []string{rules, files}, Memory: yaraMemory, Seconds: yaraSeconds}, yaraOutput)
 	if err != nil {
 		code, hint := exit.Other, ""
-		if strings.Contains(err.Error(), filepath.Base(rules)+"(") { // a mistake in the rules
+		if strings.Contains(said, filepath.Base(rules)+"(") || strings.Contains(said, filepath.Base(rules)+":") { // a mistake in the rules
 			code, hint = exit.NotCapture, "correct the rules; they cannot include other files"
 		}
-		return nil, nil, exit.With(fmt.Errorf("searching with yara: %w", err), code, hint)
+		return nil, nil, exit.With(fmt.Errorf("searching with %s: %w", with.name, err), code, hint)
+	}
+	if said != "" { // both programs end well although they could not read a file
+		e.Warn("%s said: %s", with.name, said)
 	}
 	matches := map[string][]string{}
-	for line := range strings.Lines(string(text)) {
-		rule, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if sum := sums[filepath.Base(path)]; sum != "" && filepath.Dir(path) == files && !slices.Contains(matches[sum], rule) {
-			matches[sum] = append(matches[sum], rule)
+	for line := range bytes.Lines(text) {
+		path, rules := with.match(bytes.TrimSuffix(line, []byte("\n")))
+		sum := sums[filepath.Base(path)]
+		if sum == "" || filepath.Dir(path) != files {
+			continue
+		}
+		for _, rule := range rules {
+			if !slices.Contains(matches[sum], rule) {
+				matches[sum] = append(matches[sum], rule)
+			}
 		}
 	}
 	return matches, folder, nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,7 +26,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/ring/ringtest"
 )
 
-func TestMain(m *testing.M) { clitest.Main(m, nil) }
+func TestMain(m *testing.M) { clitest.Main(m, map[string]func(){"yr": standIn}) }
 
 // TestScript runs testdata/script. In addition to testscript's commands, a script can use
 //
@@ -45,6 +46,10 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program, err := exec.LookPath("pcapsule")
+	if err != nil {
+		t.Fatal(err)
+	}
 	worker, err := duckdbtest.Program()
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +58,7 @@ func TestScript(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SAMPLES", samples)
+			e.Setenv("COMMANDS", filepath.Dir(program))
 			e.Setenv(duckdbtest.Variable, worker)
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("TMPDIR", filepath.Join(e.WorkDir, ".tmp"))

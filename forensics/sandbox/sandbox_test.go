@@ -49,7 +49,7 @@ func TestAConfinedProgram(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			out, err := sandbox.Run(ctx, sandbox.Program{Path: bash, Args: []string{"--norc", "-c", tt.do}, Read: []string{dir}, Memory: 256 << 20, Seconds: 1}, 1000)
+			out, _, err := sandbox.Run(ctx, sandbox.Program{Path: bash, Args: []string{"--norc", "-c", tt.do}, Read: []string{dir}, Memory: 256 << 20, Seconds: 1}, 1000)
 			if tt.fails == "" && (err != nil || string(out) != tt.want) || tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)) {
 				t.Errorf("%q, %v", out, err)
 			}
