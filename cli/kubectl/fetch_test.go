@@ -30,6 +30,7 @@ import (
 // fakeHub offers one bundle.
 type fakeHub struct {
 	offer  offer.Snapshot
+	tenant bool // the snapshot is in the namespace shop
 	bundle string
 	change func(name string, w http.ResponseWriter) bool
 	ca     string
@@ -49,12 +50,16 @@ func newHub(t *testing.T) *fakeHub {
 	h.offer = offer.Snapshot{Name: "x", Ready: true, Phase: "Ready", From: "2026-03-02T09:00:00Z", To: "2026-03-02T09:01:00Z",
 		Missing: []offer.Gap{{Node: "b", Reason: "missing", Message: "it does not answer"}}, Bundles: []offer.Bundle{{Node: "a", Name: "x-a.pcapsule", Files: files}}}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		file, isFile := strings.CutPrefix(r.URL.Path, "/v1/snapshots/x/bundles/a/")
+		path := r.URL.Path
+		if rest, ok := strings.CutPrefix(path, "/v1/namespaces/shop/"); ok && h.tenant {
+			path = "/v1/" + rest
+		}
+		file, isFile := strings.CutPrefix(path, "/v1/snapshots/x/bundles/a/")
 		f, listed := transfer.Find(files, file)
 		switch {
 		case r.Header.Get("Authorization") != "Bearer good":
 			http.Error(w, "the token is not valid", http.StatusUnauthorized)
-		case r.URL.Path == "/v1/snapshots/x":
+		case path == "/v1/snapshots/x" && (path != r.URL.Path) == h.tenant:
 			json.NewEncoder(w).Encode(h.offer)
 		case !isFile || !listed:
 			http.Error(w, "there is no such snapshot", 404)
@@ -248,5 +253,18 @@ func TestFetchWithTheFilterOfASnapshot(t *testing.T) {
 				t.Errorf("%v, %v", list, err)
 			}
 		})
+	}
+}
+
+// TestFetchFromAnotherNamespace: NAMESPACE/NAME is a snapshot outside the hub's namespace, and no other.
+func TestFetchFromAnotherNamespace(t *testing.T) {
+	h := newHub(t)
+	h.tenant = true
+	for name, want := range map[string]int{"shop/x": exit.Done, "x": exit.Other, "payments/x": exit.Other, "shop/x/y": exit.Usage, "/x": exit.Usage} {
+		dir := filepath.Join(t.TempDir(), "out")
+		code, _, errOut := h.fetch(t, h.url, name, "--ca", h.ca, "-o", dir)
+		if _, err := os.Stat(filepath.Join(dir, "x-a.pcapsule")); code != want || (err == nil) != (want == exit.Done) {
+			t.Errorf("%s: %d %s, want %d", name, code, errOut, want)
+		}
 	}
 }

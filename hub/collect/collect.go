@@ -132,10 +132,12 @@ func (c *Collector) Receive(ctx context.Context, p Part, report func(resource.No
 	var contact time.Time
 	retry := max(c.Retry, time.Millisecond)
 	for tries, turns, pause := 0, 0, retry; ; tries++ {
-		had := n.Received
+		had, asked := n.Received, time.Now()
 		ended, err := p.Turns.do(ctx, turns, func(ctx context.Context) error {
-			if contact.IsZero() { // waiting for a turn needs no patience
+			if tries == 0 {
 				contact = time.Now()
+			} else { // waiting for a turn needs no patience
+				contact = contact.Add(time.Since(asked))
 			}
 			return c.attempt(ctx, p, &n, report)
 		})

@@ -49,7 +49,7 @@ type cluster struct {
 	full    atomic.Bool // the hub's disk
 	ran     func(accept func(*resource.Pod) bool, from, to time.Time) ([]string, time.Time)
 	tenants Tenants
-	turn    time.Duration // 0 means 5 s
+	turn    time.Duration // 0 means 15 s
 	retry   time.Duration // 0 means 1 ms
 	store   Store         // of hubs that are started; nil: none
 	brief   bool          // the hub's folder is lost with its pod

@@ -61,19 +61,7 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		j.parts = append(j.parts, collect.Part{Dir: dir, Pin: string(s.UID), Node: n.Name, From: from, To: to, Patience: s.Patience()})
 	}
 	if err := j.run(ctx); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		reason, why := "Error", err.Error()+"; it will be tried again"
-		if collect.IsDisk(err) {
-			reason = "HubDisk"
-		}
-		if c.isTenant(s) {
-			why = concealedWork
-		}
-		return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
-			condition(s, resource.Done, false, reason, why)
-		}))
+		return c.failed(ctx, s, err)
 	}
 	if c.o.Owners != nil { // before the memory of pods forgets them
 		if err := offer.WriteOwners(dir, c.o.Owners(time.Unix(0, int64(from)), time.Unix(0, int64(to)))); err != nil {
@@ -90,6 +78,23 @@ func (c *Controller) collect(ctx context.Context, s *resource.Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// failed states why the work on a snapshot ended, for the time until it is tried again.
+func (c *Controller) failed(ctx context.Context, s *resource.Snapshot, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	reason, why := "Error", err.Error()+"; it will be tried again"
+	if collect.IsDisk(err) {
+		reason = "HubDisk"
+	}
+	if c.isTenant(s) {
+		why = concealedWork
+	}
+	return errors.Join(err, c.update(ctx, s, func(s *resource.Snapshot) {
+		condition(s, resource.Done, false, reason, why)
+	}))
 }
 
 func sleepUntil(ctx context.Context, t time.Time) error {

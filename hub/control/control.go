@@ -62,7 +62,7 @@ type Options struct {
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
 	Large     int64         // bytes of all parts above which a snapshot is large
 	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 64
-	Turn      time.Duration // of a node while others wait; 0 means 5 s
+	Turn      time.Duration // of a node while others wait; 0 means 15 s
 	Retry     time.Duration // first delay after an error; 0 means 1 s
 	Log       *slog.Logger
 }
@@ -93,7 +93,7 @@ func New(o Options) *Controller {
 		o.Parallel = 64
 	}
 	if o.Turn == 0 {
-		o.Turn = 5 * time.Second
+		o.Turn = 15 * time.Second
 	}
 	if o.Retry == 0 {
 		o.Retry = time.Second
@@ -179,7 +179,7 @@ func (c *Controller) next(ctx context.Context) bool {
 	return true
 }
 
-// reconcile does the next step of a snapshot. It reports whether work goes on in the background.
+// reconcile does the next step of a snapshot. It reports whether work continues in the background.
 func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (working bool, err error) {
 	obj, exists, err := c.cached.GetByKey(key.String())
 	if err != nil || !exists {
