@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// Turns limits how many nodes are asked at once. Others wait in the order in which they came; a node that takes long
-// waits again if somebody else does, so that slow nodes do not stop the rest. The zero value and nil limit nothing.
+// Turns limits how many nodes are asked at once. Others wait in the order in which they came. If they do and nothing was
+// done for a time slice, turns that are longer end, so that slow nodes do not stop the rest. While something is done, all
+// continue: on a busy hub every node is slow, and to begin again would not help. The zero value and nil limit nothing.
 type Turns struct {
 	slots   chan struct{}
 	slice   time.Duration
 	waiting atomic.Int64
+	done    atomic.Int64 // works
 }
 
-// NewTurns lets n nodes be asked at once, each for a time slice while others wait.
+// NewTurns lets n nodes be asked at once.
 func NewTurns(n int, slice time.Duration) *Turns {
 	return &Turns{slots: make(chan struct{}, n), slice: slice}
 }
@@ -47,14 +49,19 @@ func (t *Turns) do(ctx context.Context, had int, work func(context.Context) erro
 	defer over.Stop()
 	done := make(chan error, 1)
 	go func() { done <- work(inner) }()
-	for {
+	for before := t.done.Load(); ; {
 		select {
 		case err := <-done:
-			return err != nil && ctx.Err() == nil && errors.Is(context.Cause(inner), errTurn), err
+			if ended = err != nil && ctx.Err() == nil && errors.Is(context.Cause(inner), errTurn); !ended {
+				t.done.Add(1)
+			}
+			return ended, err
 		case <-over.C:
-			if t.waiting.Load() > 0 {
+			now := t.done.Load()
+			if t.waiting.Load() > 0 && now == before {
 				cancel(errTurn)
 			}
+			before = now
 		}
 	}
 }

@@ -61,8 +61,8 @@ type Options struct {
 	Temporary bool          // Dir is lost with the hub's pod
 	Jobs      *jobs.Runner  // bundles the parts of large snapshots; nil: the hub bundles all
 	Large     int64         // bytes of all parts above which a snapshot is large
-	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 64
-	Turn      time.Duration // of a node while others wait; 0 means 15 s
+	Parallel  int           // nodes that are asked at once for a snapshot; 0 means 16
+	Turn      time.Duration // of a node while others wait and nothing else is done; 0 means 15 s
 	Retry     time.Duration // first delay after an error; 0 means 1 s
 	Log       *slog.Logger
 }
@@ -90,7 +90,7 @@ var errDeleted = errors.New("the snapshot was deleted")
 // New creates a controller.
 func New(o Options) *Controller {
 	if o.Parallel == 0 {
-		o.Parallel = 64
+		o.Parallel = 16
 	}
 	if o.Turn == 0 {
 		o.Turn = 15 * time.Second
