@@ -32,7 +32,7 @@ EOF
 echo $'version: 1\ntitle: Shop\nperiod: {from: 2026-10-05, to: 2026-11-01}\nbundles: ["week-*.pcapsule"]\nnodes: [node-1, node-2]\ncontrols: [nist80053/CM-7, pci/8.3.2]\nattest: true' >"$work/shop.yaml"
 "$pcapsule" collection report "$work/shop.yaml" --at 2026-11-02 -o "$work/shop.oscal.json" >/dev/null
 
-.cache/peers/node_modules/.bin/sarif-multitool validate "$work/check.sarif" --output "$work/judged.sarif" --level Error --log ForceOverwrite
+DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 .cache/peers/node_modules/.bin/sarif-multitool validate "$work/check.sarif" --output "$work/judged.sarif" --level Error --log ForceOverwrite
 "$peers/bin/python" scripts/format-peers.py "$work/check.sarif" "$work/judged.sarif" "$work/check.xml" "$work/shop.otlp.json"
 
 mkdir "$work/trestle"
