@@ -27,7 +27,7 @@ rules:
   - {name: health checks are quick, calls: 'http && path == "/healthz"', latency: {p99: 30s}}
   - {name: LDAP answers, calls: ldap, error_rate: 1%}
 EOF
-"$pcapsule" check "$work/shop.pcapsule" "$work/rules.yaml" --sarif "$work/check.sarif" --junit "$work/check.xml" >"$work/check.txt" || [ $? = 8 ]
+(cd "$work" && "$pcapsule" check shop.pcapsule rules.yaml --sarif check.sarif --junit check.xml >check.txt) || [ $? = 8 ]
 "$pcapsule" query "$work/shop.pcapsule" http --format otlp >"$work/shop.otlp.json"
 echo $'version: 1\ntitle: Shop\nperiod: {from: 2026-10-05, to: 2026-11-01}\nbundles: ["week-*.pcapsule"]\nnodes: [node-1, node-2]\ncontrols: [nist80053/CM-7, pci/8.3.2]\nattest: true' >"$work/shop.yaml"
 "$pcapsule" collection report "$work/shop.yaml" --at 2026-11-02 -o "$work/shop.oscal.json" >/dev/null
