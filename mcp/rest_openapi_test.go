@@ -19,6 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
+	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/internal/nightly"
 )
 
@@ -135,7 +136,11 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		t.Run(sample, func(t *testing.T) {
 			every := sample == "dns.pcap"
 			required["snapshot_name"], _, _ = strings.Cut(sample, ".")
-			d := describe(t, serving(t, Options{Reports: reported("0")}, bundled(t, sample)))
+			archive := func(_ *forensics.Exchange, _ string, w io.Writer) error {
+				_, err := io.WriteString(w, "{}")
+				return err
+			}
+			d := describe(t, serving(t, Options{Reports: reported("0"), HTTP: archive}, bundled(t, sample)))
 			required["packet_no"] = d.packetOf(fmt.Sprint(required["id"]))
 			answered := map[string]bool{}
 			for path, item := range d.doc.Paths.Map() {
