@@ -28,7 +28,7 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 	pcap := get("/mcp/calls/{id}/pcap", "The packets of one call as PCAPNG", id, db, of("context", string(forensics.WithContext), string(forensics.WholeConnections)))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restCallPCAP
 	http1 := get("/mcp/calls/{id}/http", "One call of HTTP as an HTTP archive, or its request as a command of curl", id, db, of("format", httpForms...))
-	http1.media, http1.handle = httpMedia["har"], s.restCallHTTP
+	http1.media, http1.handle = httpMedia, s.restCallHTTP
 	marked := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: tools.MaxMarks}
 	from := param{Name: "from", Type: "integer", Description: "number of packets to skip", Max: 1 << 20}
 	no := param{Name: "packet_no", Type: "integer", Required: true, Description: "a packet of the list", Max: 1 << 53}

@@ -36,16 +36,15 @@ func (s *Server) restSpans(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// Forms of a call of HTTP for other programs.
-var (
-	httpForms = []string{"har", "curl"}
-	httpMedia = map[string]string{"har": "application/json", "curl": "text/plain; charset=utf-8"}
-)
+// httpForms are what a call of HTTP can be written as. Each is a text.
+var httpForms = []string{"har", "curl"}
+
+const httpMedia = "text/plain"
 
 // restCallHTTP answers with one call of HTTP as an HTTP archive, or its request as a command of curl.
 func (s *Server) restCallHTTP(w http.ResponseWriter, r *http.Request) {
 	form := cmp.Or(r.URL.Query().Get("format"), httpForms[0])
-	s.written(w, r, httpMedia[form], func(ctx context.Context, a *tools.Invocation, x *question, out *bytes.Buffer) (int, error) {
+	s.written(w, r, httpMedia, func(ctx context.Context, a *tools.Invocation, x *question, out *bytes.Buffer) (int, error) {
 		id := r.PathValue("id")
 		switch {
 		case s.o.HTTP == nil:
