@@ -273,7 +273,7 @@ sections:
 		t.Fatal(err)
 	}
 	slow := findTable(r, "slow-table")
-	if len(r.Sections) != 4 || slow == nil || len(slow.Rows) != 3 || slow.Columns[2].Name != "“Requests”" || slow.Rows[0].Cells[2].Share == nil || len(slow.Rows[0].Cite) == 0 {
+	if len(r.Sections) != 5 || slow == nil || len(slow.Rows) != 3 || slow.Columns[2].Name != "“Requests”" || slow.Rows[0].Cells[2].Share == nil || len(slow.Rows[0].Cite) == 0 {
 		t.Errorf("%+v", r.Sections)
 	}
 	for _, f := range render.Forms() {

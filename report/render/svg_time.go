@@ -114,7 +114,7 @@ func (p *timePlot) stack(values, base []int64) string {
 		w = p.width
 	}
 	for i, v := range values {
-		if v <= 0 {
+		if v <= 0 || i >= len(p.x) { // an edited chart may have fewer places
 			continue
 		}
 		y0, y1 := p.y(base[i]), p.y(base[i]+v)
@@ -153,7 +153,7 @@ func (p *timePlot) holes(s *svg, id string) {
 }
 
 func (p *timePlot) breaks(s *svg) {
-	for _, x := range p.from[1:] {
+	for _, x := range p.from[min(1, len(p.from)):] {
 		mid := x - breakWidth/2.0
 		for _, dx := range []float64{-2, 2} {
 			s.line(mid+dx-2, timeHeight-timeBottom+6, mid+dx+2, timeHeight-timeBottom-6, "axis")
@@ -163,6 +163,9 @@ func (p *timePlot) breaks(s *svg) {
 
 // ticks writes times below the axis, as many as fit.
 func (p *timePlot) ticks(s *svg) {
+	if len(p.c.Stretches) == 0 {
+		return
+	}
 	span := int64(p.c.Buckets()) * p.c.BucketNs
 	layout, second := "15:04", "2006-01-02"
 	switch {

@@ -19,13 +19,17 @@ func (b *builder) appendix() {
 	if b.err != nil || len(ids) == 0 || slices.ContainsFunc(b.in.Template.Sections, func(s templates.Section) bool { return s.Every }) {
 		return
 	}
-	var calls map[string]tally.CitedCall
 	shown := ids[:min(len(ids), mostCited)]
-	if calls, b.err = tally.CitedCalls(b.ctx, b.c, shown); b.err != nil {
+	list, err := tally.CitedCalls(b.ctx, b.c, shown)
+	if b.err = err; err != nil {
 		b.tolerate("cited calls")
 		return
 	}
-	t := &value.Table{ID: value.Cited + "-table", Title: "Calls that this report cites", Columns: []value.Column{value.MomentColumn("Time (UTC)"), value.NameColumn("Client"), value.NameColumn("Server"), value.TextColumn("Protocol"), {Name: "Call", Kind: "wide"}, value.TextColumn("Outcome"), value.NumberColumn("Took", "")}}
+	calls := map[string]tally.CitedCall{}
+	for _, c := range list.Rows {
+		calls[c.CallID] = c
+	}
+	t := &value.Table{ID: value.Cited + "-table", Title: "Calls that this report cites", Queries: b.query(list.SQL), Columns: []value.Column{value.MomentColumn("Time (UTC)"), value.NameColumn("Client"), value.NameColumn("Server"), value.TextColumn("Protocol"), {Name: "Call", Kind: "wide"}, value.TextColumn("Outcome"), value.NumberColumn("Took", "")}}
 	for _, id := range shown {
 		c, ok := calls[id]
 		if !ok { // only in a bundle whose copy of the call is not the one that counts

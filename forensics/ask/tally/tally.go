@@ -232,14 +232,9 @@ type CitedCall struct {
 }
 
 // CitedCalls describes calls by their ids, in hex.
-func CitedCalls(ctx context.Context, c *forensics.Case, ids []string) (map[string]CitedCall, error) {
-	out := map[string]CitedCall{}
-	rows, _, err := ask.Rows[CitedCall](ctx, c, mostRows, "SELECT lower(hex(call_id)) AS call_id, ts_ns, protocol, "+terms.Who("src_")+" AS src, "+terms.Who("dst_")+" AS dst, left(summary, 300) AS summary, failed, CASE WHEN failed THEN "+terms.FailureStatus+" ELSE '' END AS status, "+terms.Took+" AS took FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY call_id, ts_ns",
+func CitedCalls(ctx context.Context, c *forensics.Case, ids []string) (Table[CitedCall], error) {
+	return read[CitedCall](ctx, c, "SELECT lower(hex(call_id)) AS call_id, ts_ns, protocol, "+terms.Who("src_")+" AS src, "+terms.Who("dst_")+" AS dst, left(summary, 300) AS summary, failed, CASE WHEN failed THEN "+terms.FailureStatus+" ELSE '' END AS status, "+terms.Took+" AS took FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ',')))) ORDER BY call_id, ts_ns",
 		strings.Join(ids, ","))
-	for _, r := range rows {
-		out[r.CallID] = r
-	}
-	return out, err
 }
 
 // Packets returns the packets of calls by their ids, in hex. If several calls have one id, it
