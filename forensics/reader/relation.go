@@ -2,6 +2,7 @@ package reader
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/table"
@@ -37,9 +38,10 @@ func relations(b *bundle.Bundle, name, key string) ([]*relation, error) {
 // load reads columns that are not yet read. Those that the table lacks have no values.
 func (r *relation) load(names ...string) error {
 	var want []string
+	var times []bool
 	for _, c := range r.Columns { // the order of rows
 		if slices.Contains(names, c.Name) && r.columns[c.Name] == nil {
-			want = append(want, c.Name)
+			want, times = append(want, c.Name), append(times, c.Kind == table.Timestamp)
 		}
 	}
 	if len(want) == 0 {
@@ -53,6 +55,9 @@ func (r *relation) load(names ...string) error {
 	err := r.Each(want, func(row []any) error {
 		for i, v := range row {
 			v = valueOf(v)
+			if us, ok := v.(int64); ok && times[i] {
+				v = time.UnixMicro(us).UTC()
+			}
 			if s, ok := v.(string); ok { // columns repeat texts
 				if known, ok := same[i][s]; ok {
 					v = known

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	schema "github.com/pcapsule/pcapsule/exporter/table"
@@ -24,9 +23,6 @@ func Check(ctx context.Context, file string, want *schema.Schema, rows int64) er
 	}
 	for i, c := range columns {
 		kind := r.kinds[i]
-		if kind == schema.Int64 && strings.HasPrefix(c.Type().String(), "TIMESTAMP") {
-			kind = schema.Timestamp
-		}
 		if w := &want.Columns[i]; c.Name() != w.Name || kind != w.Kind {
 			return fmt.Errorf("column %d is %.80q, %s; table %s has %s, %s in this release", i+1, c.Name(), kind, want.Name, w.Name, w.Kind)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -102,6 +103,8 @@ func kindOf(c *parquet.Column, s *shape) (schema.Kind, bool) {
 		return schema.Bool, true
 	case first.kind == parquet.Int32:
 		return schema.Int32, true
+	case first.kind == parquet.Int64 && strings.HasPrefix(c.Type().String(), "TIMESTAMP"):
+		return schema.Timestamp, true
 	case first.kind == parquet.Int64:
 		return schema.Int64, true
 	case first.kind == parquet.FixedLenByteArray && first.width == 16:
