@@ -88,6 +88,7 @@ func (a *answerFlags) flags(c *cobra.Command, live Live) {
 	f.StringSliceVar(&a.allow, "allow", nil, "folder from which open_case may open bundles; can be repeated")
 	f.StringVar(&a.ring, "ring", "", "ring of a recorder on this machine: clients can freeze, dissect and query time ranges of it, and query its last seconds")
 	f.StringVar(&a.snapshots, "snapshots", "", "with --ring: folder for snapshots, preferably on the ring's disk (default: RING.snapshots)")
+	f.StringVar(&a.cluster, "cluster", "", "namespace of a cluster's hub: clients can create, fetch and query its snapshots and record pods, by kubectl with your rights")
 	f.StringVar(&a.copies, "live-copies", "", "folder with the hub's copies of the rings that it follows; db live then covers all of them")
 	f.DurationVar(&a.liveKeep, "live-keep", live.Keep, "how long db live keeps calls; 0: db live is off")
 	a.liveMost = command.Size(live.Bytes)
@@ -293,6 +294,5 @@ HTTP.`,
 		},
 	}
 	a.flags(c, with.Live)
-	c.Flags().StringVar(&a.cluster, "cluster", "", "namespace of a cluster's hub: clients can create, fetch and query its snapshots and record pods, by kubectl with your rights")
 	return c
 }
