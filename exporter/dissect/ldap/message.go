@@ -161,7 +161,7 @@ func (k *conn) request(in *dissect.Input, op int, id int64, b []byte, partial bo
 // name is a name, which may be empty.
 func name(b []byte) table.Opt[string] { return table.Some(clip.Line(b, maxText)) }
 
-// commonName is the first value of a distinguished name, or the name if it is none.
+// commonName is the first value of a distinguished name, or the name if it is not one.
 func commonName(dn string) string {
 	first, _, _ := strings.Cut(dn, ",")
 	return first[strings.IndexByte(first, '=')+1:]

@@ -136,7 +136,7 @@ var probes = regexp.MustCompile(`(?i)^(GET|HEAD) .*/(healthz?|health_?check|live
 func isProbe(g *FailureGroup) bool { return g.Protocol == "icmp" || probes.MatchString(g.Endpoint) }
 
 // namesFirst reports whether look-ups that failed come before an incident: names that may exist, if the incident is a mistake
-// of its client or a probe, and all if they are more than its requests, of which nothing shows why they failed.
+// of its client or a probe, and all if they are more than its requests, and nothing shows why these failed.
 func (f *Answer) namesFirst(list []FailureGroup) bool {
 	if g := &list[0]; !isFault(g) || isProbe(g) {
 		return slices.ContainsFunc(f.harmfulNames(), func(n NameFailure) bool { return !strings.Contains(n.Status, "NXDOMAIN") })

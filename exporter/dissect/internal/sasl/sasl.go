@@ -20,7 +20,7 @@ func Kind(mechanism string) string {
 	}
 }
 
-// Judge is told passwords that are sent as they are; a connection is one.
+// Judge gets passwords that are sent as they are; a connection is one.
 type Judge interface {
 	Password(user, password string)
 }
