@@ -116,7 +116,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cli/agekey", "keys that both programs read", []string{"cli/exit", "recorder/keys"}},
 		{"cli/exporting", "what commands that make bundles share", []string{"cli/agekey", "cli/console"}},
 		{"cli/verify", "checking needs no case", []string{"cli/console", "cli/custody", "cli/exit", "cli/exporting", "cli/ringcmd", "exporter/bundle", "exporter/derive", "exporter/seal", "recorder/ring"}},
-		{"cli/viewer", "what a browser can run has no database and no recorder", []string{"cli/console", "cli/custody", "cli/exit", "cli/exporting", "cli/verify", "exporter", "exporter/bundle", "exporter/handover", "forensics/reader", "internal/version", "recorder/pcapng"}},
+		{"cli/viewer", "what a browser can run has no database and no recorder", []string{"cli/agekey", "cli/console", "cli/custody", "cli/exit", "cli/exporting", "cli/verify", "exporter", "exporter/bundle", "exporter/handover", "forensics/reader", "internal/version", "recorder/pcapng"}},
 		{"cmd/pcapsule-viewer", "a program is a few lines", []string{"cli/viewer"}},
 		{"cli/custody", "evidence is files: no packets and no questions", []string{"internal/yamltext", "exporter/bundle", "exporter/commit", "exporter/derive", "exporter/handover", "exporter/seal", "cli/agekey", "cli/command", "cli/console", "cli/exit", "internal/version", "recorder/ring", "recorder/ring/signingkey"}},
 		{"cli/format", "an answer is printed, not asked for", []string{"forensics", "forensics/encode", "cli/console", "cli/exit", "internal/version"}},
