@@ -9,6 +9,7 @@ func TestWeakPassword(t *testing.T) {
 		{"root", "xc3511", "is one that everybody knows"},
 		{"ann", "Fj2!kdlq", ""},
 		{"anonymous", "", ""},
+		{"xxx", "xxx", ""},
 	} {
 		if got := WeakPassword(tt.user, tt.password); got != tt.want {
 			t.Errorf("%s, %s: %q, want %q", tt.user, tt.password, got, tt.want)

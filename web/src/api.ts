@@ -681,6 +681,7 @@ export type Failures = {
     last: string;
     name: string;
     search_list?: boolean;
+    servers: Array<string> | null;
     status: string;
   }> | null;
   failed_calls: number;
