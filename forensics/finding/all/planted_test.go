@@ -174,7 +174,7 @@ func TestQuestionsWithoutAnAnswer(t *testing.T) {
 	ask(2*ms, "10.0.0.53:53", "lost")
 	ask(60*time.Second, "10.0.0.53:53", "late")
 	c.Datagram(3*ms, "10.0.0.1", "10.0.0.53:53", "\x12\x34\x28"+question("zone")[3:]) // an update of a zone asks for nothing
-	hold(t, of(t, openTraffic(t, &c), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for lost: no response, 1 time", "10.0.0.1 sent UPDATE for zone to 10.0.0.53: no_response, 1 time")
+	hold(t, of(t, openTraffic(t, &c), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for lost: no response, 1 time", "10.0.0.1 sent UPDATE for zone to 10.0.0.53: no response, 1 time")
 }
 
 // TestProbesWithoutAnAnswer: a closed port answers a FIN or NULL probe with RST, an open or filtered one does not answer.
