@@ -257,18 +257,7 @@ func tabOpensAPackage(t *testing.T, b *tab) {
 	if err := os.WriteFile(key, []byte("# created: today\n"+id.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := bundle.Open(good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	report := filepath.Join(t.TempDir(), "said.html")
-	if err := os.WriteFile(report, []byte(hostileReport), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "dns.handover")
-	if _, err := handover.Pack(t.Context(), opened, dir, handover.Options{To: []age.Recipient{id.Recipient()}, Reports: []string{report}}); err != nil {
-		t.Fatal(err)
-	}
+	dir := packed(t, good, handover.Options{To: []age.Recipient{id.Recipient()}})
 	if headline, lines := b.check(dir, true, ann); headline != "It could not be checked" || !strings.Contains(lines, "is encrypted") {
 		t.Errorf("without the key: %s\n%s", headline, lines)
 	}
@@ -319,12 +308,10 @@ func (b *tab) showsReport() {
 }
 
 // TestTabOpensAPackageWithAPassphrase does the same for a receiver who has no key.
-func TestTabOpensAPackageWithAPassphrase(t *testing.T) {
-	inBrowsers(t, tabOpensAPackageWithAPassphrase)
-}
-
-func tabOpensAPackageWithAPassphrase(t *testing.T, b *tab) {
-	opened, err := bundle.Open(made(t, "../../samples/dns.pcap", nil))
+// packed makes a package of a bundle and a hostile report.
+func packed(t *testing.T, path string, o handover.Options) string {
+	t.Helper()
+	opened, err := bundle.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,9 +320,19 @@ func tabOpensAPackageWithAPassphrase(t *testing.T, b *tab) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "dns.handover")
-	if _, err := handover.Pack(t.Context(), opened, dir, handover.Options{Passphrase: "correct horse", Reports: []string{report}}); err != nil {
+	o.Reports = []string{report}
+	if _, err := handover.Pack(t.Context(), opened, dir, o); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+func TestTabOpensAPackageWithAPassphrase(t *testing.T) {
+	inBrowsers(t, tabOpensAPackageWithAPassphrase)
+}
+
+func tabOpensAPackageWithAPassphrase(t *testing.T, b *tab) {
+	dir := packed(t, made(t, "../../samples/dns.pcap", nil), handover.Options{Passphrase: "correct horse"})
 	again := func(passphrase, want, says string) {
 		t.Helper()
 		b.text(fmt.Sprintf(`(() => { const i = document.getElementById("passphrase"); i.value = %q; i.dispatchEvent(new Event("input", {bubbles: true})); return ""; })()`, passphrase))
