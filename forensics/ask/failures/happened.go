@@ -211,7 +211,8 @@ func (f *Answer) beganAt(g *FailureGroup) (p struct{ server, protocol string }) 
 
 // originKey is the same for groups whose failures began in the same way at the same place.
 func (f *Answer) originKey(g *FailureGroup) string {
-	key := f.beganAt(g).server + separator + f.beganAt(g).protocol
+	p := f.beganAt(g)
+	key := p.server + separator + p.protocol
 	if f.originOf(g) == nil {
 		key += separator + g.Status
 	}
@@ -253,19 +254,16 @@ func (f *Answer) besides(told *FailureGroup) string {
 		return ""
 	}
 	slices.SortStableFunc(kinds, func(a, b kind) int { return cmp.Compare(b.calls, a.calls) })
-	text := ""
-	for i, k := range kinds[:min(len(kinds), maxBesides)] {
-		if i > 0 {
-			text += "; "
-		}
-		text += k.words
+	var list []string
+	for _, k := range kinds[:min(len(kinds), maxBesides)] {
+		list = append(list, k.words)
 	}
 	if n := len(kinds) - maxBesides; f.more {
-		text += "; and more"
+		list = append(list, "and more")
 	} else if n > 0 {
-		text += plural.Sprintf("; %d more {kind of failure|kinds of failures}", n)
+		list = append(list, plural.Sprintf("%d more {kind of failure|kinds of failures}", n))
 	}
-	return " Also failed: " + text + "."
+	return " Also failed: " + strings.Join(list, "; ") + "."
 }
 
 // requests describes requests that failed.
