@@ -168,6 +168,15 @@ func Fields() []Field {
 	return out
 }
 
+// ColumnNamed returns the field of that name, or with that other name, if it is a column of calls.
+func ColumnNamed(name string) (Field, bool) {
+	f := names().byName[name]
+	if f == nil || f.kind != srcColumn {
+		return Field{}, false
+	}
+	return f.public(), true
+}
+
 func (f *field) public() Field {
 	p := Field{Name: f.name, Type: f.typ.String(), Unit: f.typ.unit, Aliases: append([]string(nil), f.aliases...),
 		Protocols: append([]string(nil), f.scope...), Doc: f.doc}

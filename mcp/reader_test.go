@@ -95,7 +95,7 @@ func compareReader(t *testing.T, path string) {
 		same("GET", "/mcp/calls?format=list&limit=300&"+q, "")
 		same("GET", "/mcp/calls/buckets?steps=50&"+q, "")
 	}
-	for _, by := range []string{"to", "from", "endpoint", "outcome", "status_code", "protocol", "host", "user_agent"} {
+	for _, by := range []string{"to", "from", "endpoint", "outcome", "status_code", "protocol", "host", "user_agent", "dst.port", "failed", "redis_command", "src.ip", "nothing"} {
 		same("GET", "/mcp/calls/groups?limit=20&by="+by, "")
 	}
 	for _, order := range []string{"newest", "slowest", "fastest", "largest"} {

@@ -1,13 +1,16 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/mcp/store"
 	"github.com/pcapsule/pcapsule/mcp/tools"
 )
@@ -23,12 +26,13 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 	steps := param{Name: "steps", Type: "integer", Description: fmt.Sprintf("number of buckets; default %d", tools.DefaultBuckets), Min: 1, Max: tools.MaxBuckets}
 	pos := param{Name: "pos", Type: "integer", Description: "bytes of UTF-8 before the cursor; default: all", Min: 0, Max: maxRESTBody}
 	id := param{Name: "id", Type: "string", Required: true, Description: "call_id, at least 8 digits of it, or # and call_no, such as #42"}
-	by := of("by", tools.GroupBy...)
-	by.Description = "what to group by; default to"
+	by := text("by", "field of KFL to group by, such as dst.service, or to, from, namespace; default to")
 	pcap := get("/mcp/calls/{id}/pcap", "The packets of one call as PCAPNG", id, db, of("context", string(forensics.WithContext), string(forensics.WholeConnections)))
 	pcap.media, pcap.handle = "application/vnd.tcpdump.pcap", s.restCallPCAP
 	http1 := get("/mcp/calls/{id}/http", "One call of HTTP as an HTTP archive, or its request as a command of curl", id, db, of("format", httpForms...))
 	http1.media, http1.handle = httpMedia, s.restCallHTTP
+	picture := get("/mcp/calls/{id}/picture", "The picture that a call carried, drawn again as PNG of at most 800 by 800 pixels", id, db, of("side", "response", "request"))
+	picture.media, picture.handle = "image/png", s.restPicture
 	marked := param{Name: "limit", Type: "integer", Description: "default 100", Min: 1, Max: tools.MaxMarks}
 	from := param{Name: "from", Type: "integer", Description: "number of packets to skip", Max: 1 << 20}
 	no := param{Name: "packet_no", Type: "integer", Required: true, Description: "a packet of the list", Max: 1 << 53}
@@ -87,7 +91,7 @@ func (s *Server) pageRoutes(db, limit param, millis func(string) param, text fun
 				return a.Custody(), nil
 			}),
 		s.ofTool(sql, "run_sql", bodyArgs),
-		pcap, http1,
+		pcap, http1, picture,
 	}
 }
 
@@ -119,6 +123,35 @@ func (s *Server) restCallPCAP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// restPicture answers with a picture that a call carried. It is not masked, so it needs the permission that packets need.
+func (s *Server) restPicture(w http.ResponseWriter, r *http.Request) {
+	s.written(w, r, "image/png", func(ctx context.Context, a *tools.Invocation, x *question, out *bytes.Buffer) (int, error) {
+		id, side := r.PathValue("id"), x.get("side")
+		switch {
+		case !isCallID(id):
+			return 0, errCallID
+		case side != "" && side != "request" && side != "response":
+			return 0, store.BadRequest("side: must be response or request")
+		case s.o.Policy != nil && !s.o.Packets:
+			return 0, errMasked
+		}
+		call, err := a.Case.Call(ctx, id, forensics.CallOptions{MaxBody: shown.MaxPicture})
+		if err != nil {
+			return 0, err
+		}
+		body := call.Response
+		if side == "request" {
+			body = call.Request
+		}
+		picture, err := shown.Picture(body)
+		if errors.Is(err, shown.ErrNoPicture) {
+			return 0, store.BadRequest("%v", err)
+		}
+		out.Write(picture)
+		return 1, err
+	})
 }
 
 // errCallID reports another text.

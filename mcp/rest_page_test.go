@@ -72,7 +72,8 @@ func TestGroupsHaveTheirFilters(t *testing.T) {
 	s := serving(t, Options{}, bundled(t, "shop.pcapng"))
 	web := httptest.NewServer(s.Handler(HTTPOptions{}))
 	defer web.Close()
-	for _, by := range tools.GroupBy {
+	more := []string{"dst.service", "src.ip", "dst.port", "failed", "redis_command", "redis_db", "postgresql_command", "query_string_text", "response_bytes", "dns_question_class", "request_delivered", "grpc_status"}
+	for _, by := range append(more, tools.GroupBy...) {
 		g := restAnswerOf[tools.Groups](t, web.URL+"/mcp/calls/groups?limit=1000&by="+by)
 		var sum int64
 		for i, x := range g.Groups {
@@ -85,6 +86,11 @@ func TestGroupsHaveTheirFilters(t *testing.T) {
 		}
 		if sum != 369 || g.More {
 			t.Errorf("by %s: %d calls in all, want 369", by, sum)
+		}
+	}
+	for _, by := range []string{"headers", "cites", "no_such_field", "http", "ts"} {
+		if r, err := http.Get(web.URL + "/mcp/calls/groups?by=" + by); err != nil || r.StatusCode != http.StatusBadRequest {
+			t.Errorf("by %s: %v %v", by, r.Status, err)
 		}
 	}
 	few := restAnswerOf[tools.Groups](t, web.URL+"/mcp/calls/groups?limit=2")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
+	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl"
@@ -58,7 +59,7 @@ func badRequest(text string) error { return requestError(text) }
 // maxBody limits the body of a question.
 const maxBody = 64 << 10
 
-var callPath = regexp.MustCompile(`^/mcp/calls/(#?[0-9a-fA-F]{1,63})/(packets|packet|pcap)$`)
+var callPath = regexp.MustCompile(`^/mcp/calls/(#?[0-9a-fA-F]{1,63})/(packets|packet|pcap|picture)$`)
 
 // Ask answers a question in the form of the REST server: a path with parameters, and a body in JSON or none.
 func (r *Reader) Ask(ctx context.Context, address string, body []byte) Answer {
@@ -140,6 +141,8 @@ func (r *Reader) route(ctx context.Context, path string, q query) (any, error) {
 			return r.listPackets(m[1], q)
 		case "packet":
 			return r.onePacket(m[1], q)
+		case "picture":
+			return r.picture(m[1], q)
 		}
 		p, err := r.find(m[1])
 		if err != nil {
@@ -212,6 +215,23 @@ func (r *Reader) file(ctx context.Context, list []place, whole bool) (any, error
 		return nil, err
 	}
 	return Answer{http.StatusOK, "application/vnd.tcpdump.pcap", out.Bytes()}, nil
+}
+
+// picture answers with the picture that a call carried.
+func (r *Reader) picture(id string, q query) (any, error) {
+	x, err := r.exchange(id, shown.MaxPicture)
+	if err != nil {
+		return nil, err
+	}
+	body := x.Response
+	if q.text("side") == "request" {
+		body = x.Request
+	}
+	png, err := shown.Picture(body)
+	if errors.Is(err, shown.ErrNoPicture) {
+		return nil, badRequest(err.Error())
+	}
+	return Answer{http.StatusOK, "image/png", png}, err
 }
 
 // maxInputs is how many inputs and warnings are listed.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 	"github.com/pcapsule/pcapsule/forensics/internal/cite"
 	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/internal/when"
@@ -289,31 +288,29 @@ func floorDiv(a, b int64) int64 {
 	return a / b
 }
 
-// groupFields are what calls can be grouped by, as /mcp/calls/groups does.
-var groupFields = map[string][2]string{
-	"from": {"src.name", "src_name"}, "to": {"dst.name", "dst_name"}, "namespace": {"dst.namespace", "dst_namespace"}, "protocol": {"protocol", "protocol"}, "endpoint": {"endpoint", "endpoint"},
-	"method": {"method", "method"}, "host": {"host", "host"}, "status_code": {"status_code", "status_code"}, "outcome": {"outcome", "outcome"}, "user_agent": {"user_agent", "user_agent"},
-}
-
 // groups answers /mcp/calls/groups.
 func (r *Reader) groups(q query) (any, error) {
 	by := cmp.Or(q.text("by"), "to")
-	field, ok := groupFields[by]
+	field, ok := ask.GroupingBy(by)
 	if !ok {
-		return nil, badRequest("parameter by: missing: what to group by")
+		return nil, badRequest("parameter by: must be a field of KFL with one text, number or boolean for each call, such as dst.service; pcapsule kfl fields lists them")
 	}
-	list, from, to, err := r.charted(q, field[1])
+	list, from, to, err := r.charted(q, field.Column)
 	if err != nil {
 		return nil, err
 	}
-	of := map[string]*tally{}
+	of, shown := map[string]*tally{}, map[string]string{}
 	for _, p := range list {
 		value := ""
-		if v := r.value(p, field[1]); v != nil {
+		if v := r.raw(p, field.Column); v != nil {
 			value = fmt.Sprint(v)
 		}
 		if of[value] == nil {
 			of[value] = &tally{}
+			shown[value] = value
+			if masked, ok := r.value(p, field.Column).(string); ok {
+				shown[value] = masked
+			}
 		}
 		of[value].add(p)
 	}
@@ -322,14 +319,9 @@ func (r *Reader) groups(q query) (any, error) {
 	groups := []object{}
 	for _, value := range names[:min(limit, len(names))] {
 		t := of[value]
-		filter := field[0] + " == " + terms.QuoteKFL(value)
-		switch {
-		case value == "":
-			filter = "!" + field[0]
-		case by == "status_code":
-			filter = field[0] + " == " + value
-		}
-		groups = append(groups, t.into(object{"value": value, "first": when.Stamp(t.first), "last": when.Stamp(t.last), "kfl": filter}))
+		g := object{"value": shown[value], "first": when.Stamp(t.first), "last": when.Stamp(t.last)}
+		g.put("kfl", field.KFL(shown[value]))
+		groups = append(groups, t.into(g))
 	}
 	coverage, err := r.coverage(from, to)
 	return object{"by": by, "groups": groups, "truncated": len(names) > limit, "coverage": ask.CoverageOf(coverage)}, err

@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"mime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/redact"
 	"github.com/pcapsule/pcapsule/internal/plural"
+	"github.com/pcapsule/pcapsule/internal/protoview"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -54,6 +57,7 @@ type Message struct {
 	Complete    bool         `json:"complete"`
 	Text        string       `json:"text,omitempty"`
 	Hex         string       `json:"hex,omitempty" jsonschema:"first bytes of a binary body"`
+	Decoded     string       `json:"decoded,omitempty" jsonschema:"fields of a protobuf message by number, guessed without its schema"`
 	Truncated   bool         `json:"truncated,omitempty"`
 }
 
@@ -217,6 +221,18 @@ func (s Cells) Message(x *forensics.Exchange, b *forensics.Body, side string, mo
 	} else {
 		m.Hex = hex.EncodeToString(b.Data[:min(len(b.Data), maxHex)])
 		m.Truncated = m.Truncated || len(b.Data) > maxHex
+		if isProtobuf(b.ContentType) && b.Complete {
+			m.Decoded = string(protoview.Append(nil, b.Data[:min(len(b.Data), most)], most))
+		}
 	}
 	return m
+}
+
+// isProtobuf reports whether a content type is one of a single protobuf message; gRPC has its own columns.
+func isProtobuf(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return false
+	}
+	return slices.Contains([]string{"application/proto", "application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf", "application/x-google-protobuf"}, kind)
 }

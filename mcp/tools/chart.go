@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
-	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/quote"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl"
 	"github.com/pcapsule/pcapsule/mcp/store"
@@ -122,32 +122,17 @@ type Group struct {
 	P99    *float64 `json:"p99_ms"`
 	First  string   `json:"first" jsonschema:"start of the first call, RFC 3339"`
 	Last   string   `json:"last"`
-	KFL    string   `json:"kfl,omitempty" jsonschema:"KFL filter for the calls of this group"`
+	KFL    string   `json:"kfl,omitempty" jsonschema:"KFL filter for the calls of this group; none if its value is masked"`
 }
 
-// groupFields maps what calls can be grouped by to the field of KFL. A column of calls has the name
-// of the former.
-var groupFields = map[string]struct{ field, column string }{
-	"from":        {"src.name", "src_name"},
-	"to":          {"dst.name", "dst_name"},
-	"namespace":   {"dst.namespace", "dst_namespace"},
-	"protocol":    {"protocol", "protocol"},
-	"endpoint":    {"endpoint", "endpoint"},
-	"method":      {"method", "method"},
-	"host":        {"host", "host"},
-	"status_code": {"status_code", "status_code"},
-	"outcome":     {"outcome", "outcome"},
-	"user_agent":  {"user_agent", "user_agent"},
-}
-
-// GroupBy lists what calls can be grouped by.
+// GroupBy lists the usual fields to group calls by.
 var GroupBy = []string{"to", "from", "endpoint", "outcome", "status_code", "protocol", "method", "host", "namespace", "user_agent"}
 
 // GroupCalls counts the calls that match a filter by the values of one field.
 func (a *Invocation) GroupCalls(ctx context.Context, f ChartFilter, by string, limit int) (Groups, error) {
-	field, ok := groupFields[by]
+	field, ok := ask.GroupingBy(by)
 	if !ok {
-		return Groups{}, store.BadRequest("parameter by: missing: what to group by")
+		return Groups{}, store.BadRequest("parameter by: must be a field of KFL with one text, number or boolean for each call, such as dst.service; pcapsule kfl fields lists them")
 	}
 	w, err := f.window(ctx, a, limit)
 	if err != nil {
@@ -156,7 +141,7 @@ func (a *Invocation) GroupCalls(ctx context.Context, f ChartFilter, by string, l
 	sql := fmt.Sprintf(`SELECT coalesce(%[1]s::VARCHAR, '') AS value, count(*) AS calls, count(*) FILTER (failed) AS failed,
 		quantile_disc(elapsed_us, 0.5) / 1000 AS p50_ms, quantile_disc(elapsed_us, 0.99) / 1000 AS p99_ms,
 		make_timestamp_ns(min(ts_ns)) AS first, make_timestamp_ns(max(ts_ns)) AS last
-		FROM calls WHERE %[2]s GROUP BY 1 ORDER BY calls DESC, value LIMIT %[3]d`, field.column, w.Where, limit+1)
+		FROM calls WHERE %[2]s GROUP BY 1 ORDER BY calls DESC, value LIMIT %[3]d`, quote.Ident(field.Column), w.Where, limit+1)
 	out := Groups{By: by}
 	if out.Groups, _, err = ask.Rows[Group](ctx, a.Case, limit+1, sql, w.Args...); err != nil {
 		return out, err
@@ -166,22 +151,14 @@ func (a *Invocation) GroupCalls(ctx context.Context, f ChartFilter, by string, l
 	}
 	for i := range out.Groups {
 		g := &out.Groups[i]
-		g.KFL = groupFilter(field.field, by, g.Value)
+		if a.Policy != nil {
+			g.Value, _ = a.Policy.Value(field.Column, g.Value).(string)
+		}
+		g.KFL = field.KFL(g.Value)
 	}
 	cov, err := a.Case.Coverage(w.From, w.To)
 	out.Coverage = ask.CoverageOf(cov)
 	return out, err
-}
-
-// groupFilter returns the KFL filter for one value of a field.
-func groupFilter(field, by, value string) string {
-	switch {
-	case value == "":
-		return "!" + field
-	case by == "status_code":
-		return field + " == " + value
-	}
-	return field + " == " + terms.QuoteKFL(value)
 }
 
 // Completions are the completions at a place of a KFL filter.

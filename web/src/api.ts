@@ -426,6 +426,7 @@ export type Details = {
   request?: null | {
     complete: boolean;
     content_type?: string;
+    decoded?: string;
     headers?: Array<{
       name: string;
       value: string;
@@ -439,6 +440,7 @@ export type Details = {
   response?: null | {
     complete: boolean;
     content_type?: string;
+    decoded?: string;
     headers?: Array<{
       name: string;
       value: string;

@@ -87,9 +87,13 @@ export async function post<T>(path: string, body: Record<string, unknown>, signa
   return (await send(path, { method: "POST", body: JSON.stringify(filled), signal: signal ?? null })).json() as Promise<T>;
 }
 
+export async function blob(path: string, query: Record<string, Value>): Promise<Blob> {
+  return (await send(address(path, query), {})).blob();
+}
+
 // download saves an answer as a file.
 export async function download(path: string, name: string, query: Record<string, Value> = {}): Promise<void> {
-  const url = URL.createObjectURL(await (await send(address(path, query), {})).blob());
+  const url = URL.createObjectURL(await blob(path, query));
   const a = document.createElement("a");
   a.href = url;
   a.download = name;

@@ -66,6 +66,32 @@ export function pretty(text: string): string {
   }
 }
 
+// fields writes fields of protobuf, {1: "a", 2: {3: 4}}, on a line each.
+export function fields(text: string): string {
+  let out = "";
+  let deep = 0;
+  for (const [part] of text.matchAll(/\[[^\]"{}]*\]|"(?:[^"\\]|\\.)*"?|[{}]|, |[^"{},[]+|[[,]/g)) {
+    if (part === "{") out += "{" + line(++deep);
+    else if (part === "}") out += line((deep = Math.max(0, deep - 1))) + "}";
+    else if (part === ", ") out += line(deep);
+    else out += part;
+  }
+  return out.replace(/\{\s+\}/g, "{}");
+}
+
+function line(deep: number): string {
+  return "\n" + "  ".repeat(Math.min(deep, 20));
+}
+
+// dump writes bytes, given in hexadecimal, as 16 on a line with their characters.
+export function dump(hex: string): string {
+  return (hex.match(/.{1,32}/g) ?? []).map((row, i) => {
+    const list = row.match(/../g) ?? [];
+    const plain = list.map((x) => (/^[2-6]|^7[0-9a-e]/.test(x) ? String.fromCharCode(parseInt(x, 16)) : ".")).join("");
+    return `${(16 * i).toString(16).padStart(4, "0")}  ${list.join(" ").padEnd(47)}  ${plain}`;
+  }).join("\n");
+}
+
 // form writes the members of a form on a line each.
 export function form(text: string): string {
   return text.split("&").map((pair) => {
@@ -79,6 +105,11 @@ export function form(text: string): string {
     };
     return `${plain(name)} = ${plain(value.join("="))}`;
   }).join("\n");
+}
+
+// brief leaves out the end that all names of a Kubernetes cluster's services have.
+export function brief(name: string): string {
+  return name.replace(/\.svc\.cluster\.local$/, "");
 }
 
 // visible replaces characters that control a display or its direction of writing by their names, so

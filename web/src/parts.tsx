@@ -2,7 +2,7 @@ import { type ComponentChildren, Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { epoch, Problem } from "./client";
 import type { State } from "./state";
-import { percent, visible } from "./format";
+import { brief, percent, visible } from "./format";
 
 // Props are what every view gets. The counts are those of the calls that the state selects, as soon as they are known.
 export type Props = { state: State; go: (change: Partial<State>, replace?: boolean) => void; counts?: Counts | null | undefined };
@@ -88,6 +88,12 @@ export function Copy(p: { text: string; children?: ComponentChildren }) {
 // T is captured text.
 export function T(p: { children: string | number | null | undefined }) {
   return <span class="captured" dir="ltr">{visible(String(p.children ?? ""))}</span>;
+}
+
+// Name is the name of an end of a call, which may be too long for its place.
+export function Name(p: { children: string | null | undefined }) {
+  const whole = visible(p.children ?? "");
+  return <span class="captured" dir="ltr" title={whole}>{brief(whole)}</span>;
 }
 
 // Nothing says why a list is empty.

@@ -1,11 +1,11 @@
 // @ts-nocheck: Node's modules have no types here.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bytes, clock, duration, form, percent, plural, pretty, visible, wording } from "./format";
+import { brief, bytes, clock, dump, duration, fields, form, percent, plural, pretty, visible, wording } from "./format";
 import { read, toggled, used, write } from "./saved";
 import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
 import { fieldAt, segments } from "./views/call/extent";
-import { folded, layout, reach } from "./views/map/layout";
+import { curve, folded, labelled, layout, reach } from "./views/map/layout";
 
 test("an address brings a state back", () => {
   const s = { ...initial, view: "calls", kfl: 'a == "ü&=#" && b', time: [1, 2], base: [3, 4], packet: "17", node: "shop/payment", report: "incident", db: "live:2m", zoom: [1795166688891, 1795166692512], call: "ab12", group: "to", order: "slowest", columns: "time,what", sql: "select 1\nfrom x", bundle: "abc" };
@@ -45,6 +45,18 @@ test("numbers have units", () => {
   assert.equal(clock(1795166688891, 0), "09:24:48");
   assert.equal(clock(1795166688891), "09:24:48.891");
 });
+test("protobuf has a field on a line, and texts stay whole", () => {
+  assert.equal(fields('{1: {1: "a, {b}\\"", 2: {}}, 4: [1, 2], 5: 0x00ff}'), '{\n  1: {\n    1: "a, {b}\\""\n    2: {}\n  }\n  4: [1, 2]\n  5: 0x00ff\n}');
+  for (const odd of ["", '{1: "cut', "}}}}", "{".repeat(100), '"', "…"]) assert.ok(fields(odd).replace(/\s/g, "").length >= odd.replace(/\s/g, "").length - 1, odd);
+});
+test("bytes have their characters beside them", () => {
+  assert.equal(dump("00410a7e7f80"), "0000  00 41 0a 7e 7f 80" + " ".repeat(30) + "  .A.~..");
+  assert.equal(dump("41".repeat(17)).split("\n").length, 2);
+  assert.equal(dump(""), "");
+});
+test("a service of the cluster has a short name", () => {
+  assert.deepEqual(["a.shop.svc.cluster.local", "svc.cluster.local.evil", "10.0.0.1"].map(brief), ["a.shop", "svc.cluster.local.evil", "10.0.0.1"]);
+});
 test("text that is not JSON stays as it is", () => {
   assert.equal(pretty('{"a":1}'), '{\n  "a": 1\n}');
   assert.equal(pretty("{broken"), "{broken");
@@ -74,6 +86,17 @@ test("a group has a band of its own", () => {
   const seen = new Set([...big.places.values()].map((p) => `${p.x} ${p.y}`));
   assert.equal(seen.size, big.places.size); // no two at one place
   for (const [a, x] of big.places) for (const [b, y] of big.places) if (a !== b && x.x === y.x) assert.ok(Math.abs(x.y - y.y) >= 28, `${a} covers ${b}`);
+});
+test("a text on a line covers no other and no node", () => {
+  const edges = Array.from({ length: 60 }, (_, i) => ({ src: `a${i % 6}`, dst: `b${i % 9}`, weight: i + 1 }));
+  const { places } = layout(edges);
+  const list = edges.map((e) => ({ curve: curve(places.get(e.src), places.get(e.dst)), width: 60 }));
+  const at = labelled(list, places.values());
+  const boxes = at.filter(Boolean);
+  assert.equal(at.length, edges.length);
+  assert.ok(boxes.length > 10 && boxes.length < edges.length, `${boxes.length} texts`);
+  boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => assert.ok(Math.abs(a.x - b.x) >= 60 || Math.abs(a.y - b.y) >= 14, `${JSON.stringify(a)} covers ${JSON.stringify(b)}`)));
+  for (const p of places.values()) for (const b of boxes) assert.ok(b.x + 30 <= p.x || b.x - 30 >= p.x + 176 || b.y <= p.y - 14 || b.y - 14 >= p.y + 14);
 });
 test("who is reached along edges, and how far", () => {
   const edges = [["a", "b"], ["b", "c"], ["c", "a"], ["d", "c"]].map(([src, dst]) => ({ src, dst, weight: 1 }));

@@ -14,7 +14,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/grpc/protoview"
+	"github.com/pcapsule/pcapsule/internal/protoview"
 )
 
 // maxMessage is the largest size of one decompressed message.

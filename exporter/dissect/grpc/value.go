@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/dissect/grpc/protoview"
+	"github.com/pcapsule/pcapsule/internal/protoview"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )

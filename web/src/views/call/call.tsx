@@ -1,8 +1,8 @@
 import { Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Details, Trace } from "../../api";
-import { download, post } from "../../client";
-import { bytes, duration, form, plural, pretty, visible, wording } from "../../format";
+import { blob, download, post } from "../../client";
+import { bytes, dump, duration, fields, form, plural, pretty, visible, wording } from "../../format";
 import { Copy, link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
 import { Packets } from "./packets";
 
@@ -32,8 +32,8 @@ export function Call({ state, go, alone }: Props & { alone?: boolean }) {
               {v.call["trace_id"] ? <Fact name="trace id"><T>{text(v.call["trace_id"])}</T></Fact> : null}
             </dl>
             <Waterfall call={v.call} />
-            <Message title="Request" of={v.request} />
-            <Message title="Response" of={v.response} />
+            <Message key={"q" + state.call} title="Request" of={v.request} decoded={text(v.call["grpc_request_text"])} call={state.call} />
+            <Message key={"r" + state.call} title="Response" of={v.response} decoded={text(v.call["grpc_response_text"])} call={state.call} />
             {alone ? <Same command={`pcapsule ask trace-request BUNDLE --call-id ${state.call.slice(0, 12)}`} what="Calls that belong to this one: " /> : <Chain id={state.call} go={go} />}
             <Fields call={v.call} />
             <section>
@@ -67,7 +67,7 @@ function Side({ of, port }: { of: Record<string, unknown>; port: unknown }) {
   return <span><T>{text(of["name"]) || text(of["ip"])}</T> <small><T>{`${text(of["ip"])}:${text(port)}`}</T>{known && known !== "none" ? `, name from ${known}` : ""}</small></span>;
 }
 
-const said = wording({ yes: "arrived", no: "did not arrive", part: "arrived in part", unknown: "unknown whether it arrived" });
+const said = wording({ yes: "arrived", no: "did not arrive", part: "arrived in part", unknown: "may or may not have arrived" });
 
 function delivered(call: Record<string, unknown>): h.JSX.Element | null {
   const list = (["request", "response"] as const).filter((side) => call[`${side}_delivered`]).map((side) => `${side} ${said(text(call[`${side}_delivered`])).replaceAll("_", " ")}`);
@@ -101,11 +101,12 @@ function Waterfall({ call }: { call: Record<string, unknown> }) {
   );
 }
 
-function Message({ title, of }: { title: string; of: Details["request"] }) {
+// Message is one side of a call. decoded is its body as text, if the body itself is none.
+function Message({ title, of, decoded, call }: { title: "Request" | "Response"; of: Details["request"]; decoded: string; call: string }) {
   const [raw, setRaw] = useState(false);
   if (!of) return null;
-  const body = of.text ?? of.hex ?? "";
-  const shaped = /^application\/x-www-form-urlencoded\b/i.test(of.content_type ?? "") ? form(body) : pretty(body);
+  const bare = of.text ?? dump(of.hex ?? "");
+  const shaped = of.text ? (/^application\/x-www-form-urlencoded\b/i.test(of.content_type ?? "") ? form(of.text) : pretty(of.text)) : fields(of.decoded ?? decoded) || bare;
   return (
     <section>
       <h3>{title} <small>{[of.content_type ? visible(of.content_type) : "", bytes(of.size), of.complete ? "" : "incomplete"].filter(Boolean).join(", ")}</small></h3>
@@ -115,14 +116,42 @@ function Message({ title, of }: { title: string; of: Details["request"] }) {
           <table class="headers"><tbody>{of.headers.map((x, i) => <tr key={i}><th scope="row"><T>{x.name}</T></th><td class={x.value.includes("[masked]") ? "masked" : ""}><T>{x.value}</T></td></tr>)}</tbody></table>
         </details>
       ) : null}
-      {body ? (
+      {bare ? (
         <div>
-          {of.text && shaped !== body ? <button type="button" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Pretty" : "Raw"}</button> : null}
-          <pre class="content" tabIndex={0} aria-label={`${title} body`}>{visible(raw ? body : shaped)}</pre>
-          {of.truncated ? <p>Only the first {bytes(body.length)} are shown.</p> : null}
+          {/^image\/(png|jpe?g|gif|webp)\b/i.test(of.content_type ?? "") ? <Picture call={call} side={title === "Request" ? "request" : "response"} /> : null}
+          {shaped !== bare ? <button type="button" aria-pressed={raw} onClick={() => setRaw(!raw)}>{raw ? "Pretty" : "Raw"}</button> : null}
+          {!of.text && shaped !== bare && !raw ? <p class="quiet">Fields of protobuf by number; their types are guessed.</p> : null}
+          <pre class="content" tabIndex={0} aria-label={`${title} body`}>{visible(raw ? bare : shaped)}</pre>
+          {of.truncated ? <p>Only the first {bytes(of.text ? of.text.length : (of.hex ?? "").length / 2)} are shown.</p> : null}
         </div>
       ) : null}
     </section>
+  );
+}
+
+// Picture draws what the server has drawn again, so that no bytes of a capture reach the browser's readers of pictures.
+function Picture({ call, side }: { call: string; side: string }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [said, say] = useState("");
+  const draw = async (): Promise<void> => {
+    say("");
+    try {
+      const p = await createImageBitmap(await blob(`/mcp/calls/${encodeURIComponent(call)}/picture`, { side }));
+      const c = canvas.current;
+      if (!c) return;
+      [c.width, c.height] = [p.width, p.height];
+      c.getContext("2d")?.drawImage(p, 0, 0);
+      c.hidden = false;
+    } catch (e) {
+      say(e instanceof Error ? e.message : String(e));
+    }
+  };
+  return (
+    <div>
+      <button type="button" onClick={() => void draw()}>Show the picture</button>
+      {said ? <p class="problem" role="alert">{visible(said)}</p> : null}
+      <canvas ref={canvas} class="picture" role="img" aria-label={`Picture of the ${side}`} hidden />
+    </div>
   );
 }
 

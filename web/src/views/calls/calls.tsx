@@ -1,9 +1,9 @@
-import { type ComponentChildren, h } from "preact";
+import { type ComponentChildren, Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Calls as Answer, Groups } from "../../api";
+import type { Calls as Answer, Completions, Groups } from "../../api";
 import { download, epoch, get, Problem } from "../../client";
-import { bytes, clock, count, day, duration, plural, short } from "../../format";
-import { Bar, Failed, link, Load, Nothing, type Props, quoted, Same, T, useAnswer, useLate } from "../../parts";
+import { bytes, clock, count, day, duration, plural, short, wording } from "../../format";
+import { Bar, Failed, link, Load, Name, Nothing, type Props, quoted, Same, T, useAnswer, useLate } from "../../parts";
 import { and, type State } from "../../state";
 
 type Row = NonNullable<Answer["calls"]>[number];
@@ -17,14 +17,40 @@ export function Calls(p: Props) {
   return (
     <div class="calls">
       <div class="tools">
-        <label>Group by <select value={state.group} onChange={(e) => go({ group: e.currentTarget.value })}>{fields.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select></label>
+        <By {...p} />
         {state.group ? null : <label>Order <select value={state.order} onChange={(e) => go({ order: e.currentTarget.value })}>{orders.map(([v, t]) => <option key={v} value={v}>{t}</option>)}</select></label>}
         <button type="button" aria-pressed={/(^|&& )failed$/.test(state.kfl)} onClick={() => go({ kfl: and(state.kfl, "failed") })}>Only failed</button>
         {state.group ? null : <Choice state={state} go={go} />}
       </div>
       {state.group ? <Grouped {...p} /> : <List key={`${state.kfl} ${state.time?.join()} ${state.order}`} {...p} />}
-      <Same command={`pcapsule query BUNDLE ${quoted(state.kfl || "true")}${state.time ? ` --from ${new Date(state.time[0]).toISOString()} --to ${new Date(state.time[1]).toISOString()}` : ""}`} />
+      <Same command={`pcapsule query BUNDLE ${quoted(state.kfl || "true")}${state.time ? ` --from ${new Date(state.time[0]).toISOString()} --to ${new Date(state.time[1]).toISOString()}` : ""}${state.group ? ` --group-by ${quoted(ends(state.group).replaceAll(".", "_"))}` : ""}`} />
     </div>
+  );
+}
+
+// ends are the columns of short names.
+const ends = wording({ to: "dst_name", from: "src_name", namespace: "dst_namespace" });
+
+// By chooses what calls are grouped by: a usual field, or any that KFL has.
+function By({ state, go }: Props) {
+  const usual = fields.some(([v]) => v === state.group);
+  const [other, setOther] = useState(!usual);
+  const [names, setNames] = useState<string[]>([]);
+  const complete = (text: string): void => {
+    get<Completions>("/mcp/kfl/complete", { text }).then((a) => setNames((a.completions ?? []).filter((c) => c.kind === "field" || c.kind === "column").map((c) => c.text)), () => setNames([]));
+  };
+  return (
+    <Fragment>
+      <label>Group by <select value={other || !usual ? "?" : state.group} onChange={(e) => {
+        const v = e.currentTarget.value;
+        setOther(v === "?");
+        if (v !== "?") go({ group: v });
+      }}>{fields.map(([v, t]) => <option key={v} value={v}>{t}</option>)}<option value="?">another field …</option></select></label>
+      {other || !usual ? (
+        <label>Field <input value={usual ? "" : state.group} list="fields" spellcheck={false} autocomplete="off" placeholder="dst.port" onInput={(e) => complete(e.currentTarget.value)} onChange={(e) => go({ group: e.currentTarget.value.trim() })} />
+          <datalist id="fields">{names.map((n) => <option key={n} value={n} />)}</datalist></label>
+      ) : null}
+    </Fragment>
   );
 }
 
@@ -38,9 +64,9 @@ function Grouped({ state, go }: Props) {
           <table>
             <thead><tr><th>{state.group.replaceAll("_", " ")}</th><th class="n">calls</th><th class="share"><span class="unseen">share</span></th><th class="n">failed</th><th class="n">median</th><th class="n">p99</th><th>first</th><th>last</th></tr></thead>
             <tbody>
-              {v.groups.map((g) => (
-                <tr key={g.value}>
-                  <td><button {...link(() => go({ group: "", kfl: and(state.kfl, g.kfl ?? "") }))}>{g.value ? <T>{g.value}</T> : "none"}</button></td>
+              {v.groups.map((g, i) => (
+                <tr key={i}>
+                  <td>{g.kfl ? <button {...link(() => go({ group: "", kfl: and(state.kfl, g.kfl ?? "") }))}>{g.value ? <T>{g.value}</T> : "none"}</button> : <T>{g.value}</T>}</td>
                   <td class="n">{count(g.calls)}</td><td class="share"><Bar value={g.calls} of={v.groups?.[0]?.calls ?? 1} /></td><td class="n"><Failed failed={g.failed} calls={g.calls} /></td>
                   <td class="n">{duration(g.p50_ms)}</td><td class="n">{duration(g.p99_ms)}</td><td>{short(g.first)}</td><td>{short(g.last)}</td>
                 </tr>
@@ -60,10 +86,10 @@ type Column = { key: string; name: string; width: string; usual?: boolean; right
 const columns = (slowest: number): Column[] => [
   { key: "day", name: "day", width: "88px", cell: (r) => day(r.ts) },
   { key: "time", name: "time", width: "100px", usual: true, cell: (r) => clock(r.ts) },
-  { key: "from", name: "from", width: "minmax(70px, 1fr)", usual: true, cell: (r) => <T>{r.src.name ?? r.src.ip}</T> },
+  { key: "from", name: "from", width: "minmax(70px, 1fr)", usual: true, cell: (r) => <Name>{r.src.name ?? r.src.ip}</Name> },
   { key: "from_ip", name: "from address", width: "minmax(110px, 1fr)", cell: (r) => <T>{`${r.src.ip}${r.src.port ? ":" + r.src.port : ""}`}</T> },
   { key: "from_ns", name: "from namespace", width: "minmax(70px, 1fr)", cell: (r) => <T>{r.src.ns}</T> },
-  { key: "to", name: "to", width: "minmax(70px, 1fr)", usual: true, cell: (r) => <T>{r.dst.name ?? r.dst.ip}</T> },
+  { key: "to", name: "to", width: "minmax(70px, 1fr)", usual: true, cell: (r) => <Name>{r.dst.name ?? r.dst.ip}</Name> },
   { key: "to_ip", name: "to address", width: "minmax(110px, 1fr)", cell: (r) => <T>{`${r.dst.ip}${r.dst.port ? ":" + r.dst.port : ""}`}</T> },
   { key: "to_ns", name: "to namespace", width: "minmax(70px, 1fr)", cell: (r) => <T>{r.dst.ns}</T> },
   { key: "to_service", name: "to service", width: "minmax(70px, 1fr)", cell: (r) => <T>{r.dst.svc}</T> },
@@ -198,6 +224,16 @@ function List({ state, go }: Props) {
     if (top < el.scrollTop) el.scrollTop = top;
     else if (top + 2 * tall > el.scrollTop + el.clientHeight) el.scrollTop = top + 2 * tall - el.clientHeight;
   };
+  // A link to a call shows it in the list, too.
+  useEffect(() => {
+    const el = box.current;
+    if (!el || !state.call || rowAt(mark)?.id === state.call) return;
+    const p = parts.find((x) => x.rows?.some((r) => r.id === state.call));
+    if (!p) return;
+    const at = p.start + (p.rows?.findIndex((r) => r.id === state.call) ?? 0);
+    setMark(at);
+    if (at * tall < el.scrollTop || (at + 2) * tall > el.scrollTop + el.clientHeight) el.scrollTop = Math.max(0, at * tall - el.clientHeight / 2);
+  }, [parts, state.call]);
   const act = useRef<(e: KeyboardEvent) => boolean>(() => false);
   act.current = (e) => {
     const marked = rowAt(mark);

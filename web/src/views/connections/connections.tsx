@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import type { Flows } from "../../api";
 import { get } from "../../client";
 import { bytes, clock, count, duration, plural } from "../../format";
-import { link, Load, Nothing, type Props, Same, T, useAnswer } from "../../parts";
+import { link, Load, Name, Nothing, type Props, Same, T, useAnswer } from "../../parts";
 import { and } from "../../state";
 
 // Connections lists transport flows, the largest first. A server applies the filter and the selected time: flows with calls
@@ -30,7 +30,7 @@ export function Connections({ state, go, served }: Props & { served?: boolean })
                   const again = (f.client_stats.retransmissions ?? 0) + (f.server_stats.retransmissions ?? 0);
                   return (
                     <tr key={f.flow_id}>
-                      <td>{clock(f.first_ts)}</td><td><T>{f.client.name ?? f.client.ip}</T></td>
+                      <td>{clock(f.first_ts)}</td><td><Name>{f.client.name ?? f.client.ip}</Name></td>
                       <td><button {...link(() => go({ view: "calls", kfl: and(state.kfl, `flow_id == ${f.flow_id}`) }))}><T>{`${f.server.name ?? f.server.ip}${f.server.port ? ":" + f.server.port : ""}`}</T></button></td>
                       <td>{f.proto}</td><td><T>{(f.state ?? "").replaceAll("_", " ")}</T></td><td class="n">{count(f.totals.pkts ?? 0)}</td><td class="n">{bytes(f.totals.bytes)}</td>
                       <td class="n">{again ? <span class="failed">✕ {count(again)}</span> : ""}</td><td class="n">{duration(handshake(f))}</td><td class="n">{duration(f.last_ts - f.first_ts)}</td>

@@ -20,8 +20,11 @@ export function Findings({ state, go }: Props) {
                 <ul class="findings">
                   {v.findings.map((f) => (
                     <li key={f.id} class={f.severity}>
-                      <p><b class="severity">{f.severity}</b> {titles.get(f.finding) ?? f.finding} <small>{f.confidence}, {short(f.first)} to {short(f.last)}</small></p>
+                      <p><b class="severity">{f.severity}</b> {titles.get(f.finding) ?? f.finding} <small>{[f.confidence, ...(f.techniques ?? []), ...(f.cves ?? [])].map(visible).join(", ")}, {short(f.first)} to {short(f.last)}</small></p>
                       <p class="prose"><T>{f.what}</T></p>
+                      {f.not_proved ? <p class="quiet prose">Not proved: {visible(f.not_proved)}</p> : null}
+                      {f.said_by ? <p class="quiet prose">Said by <T>{f.said_by.program}</T>, not checked here.</p> : null}
+                      {f.accepted ? <p class="quiet prose">Accepted by <T>{f.accepted.by}</T> until {f.accepted.until}{f.accepted.expired ? ", which is over" : ""}: <T>{f.accepted.reason}</T></p> : null}
                       {f.evidence?.length ? <p class="evidence">{f.evidence.slice(0, 5).map((e) => <code key={e}><T>{e}</T></code>)}</p> : null}
                       <p class="ids">
                         {f.kfl ? <button {...link(() => go({ view: "calls", kfl: f.kfl ?? "" }))}>{plural(f.count, "case")}</button> : plural(f.count, "case")}

@@ -55,6 +55,41 @@ export function layout(edges: Edge[], groupOf: (name: string) => string = () => 
   return { places, bands, width: (last + 1) * (nodeWidth + layerGap) - layerGap + 16, height: Math.max(top, rowGap) };
 }
 
+export type Curve = readonly [Place, Place, Place, Place]; // a cubic Bézier curve
+
+// curve returns the line between two nodes, from the right side of one to the left side of the other.
+export function curve(a: Place, b: Place): Curve {
+  const back = b.x <= a.x;
+  const x1 = a.x + nodeWidth;
+  const bend = back ? 60 : Math.max(40, (b.x - x1) / 2);
+  const sag = back ? 30 : 0;
+  return [{ x: x1, y: a.y }, { x: x1 + bend, y: a.y + sag }, { x: b.x - bend, y: b.y + sag }, { x: b.x, y: b.y }];
+}
+
+function along([p0, p1, p2, p3]: Curve, t: number): Place {
+  const u = 1 - t;
+  const at = (a: number, b: number, c: number, d: number): number => u * u * u * a + 3 * u * u * t * b + 3 * u * t * t * c + t * t * t * d;
+  return { x: at(p0.x, p1.x, p2.x, p3.x), y: at(p0.y, p1.y, p2.y, p3.y) };
+}
+
+// labelled places texts on curves, the first ones first, so that no text covers another or a node. A text without such a
+// place has none.
+export function labelled(list: { curve: Curve; width: number }[], nodes: Iterable<Place>): (Place | null)[] {
+  const tall = 14;
+  type Box = { left: number; right: number; top: number; bottom: number };
+  const taken: Box[] = [...nodes].map((n) => ({ left: n.x, right: n.x + nodeWidth, top: n.y - 14, bottom: n.y + 14 }));
+  return list.map((x) => {
+    for (const t of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.12, 0.88]) {
+      const at = along(x.curve, t);
+      const box = { left: at.x - x.width / 2, right: at.x + x.width / 2, top: at.y - 4 - tall, bottom: at.y };
+      if (taken.some((o) => o.left < box.right && box.left < o.right && o.top < box.bottom && box.top < o.bottom)) continue;
+      taken.push(box);
+      return { x: at.x, y: at.y - 4 };
+    }
+    return null;
+  });
+}
+
 // reach returns the nodes that a walk along edges finds, with their distance.
 export function reach(edges: Edge[], from: string, forward: boolean): Map<string, number> {
   const next = new Map<string, string[]>();

@@ -2,10 +2,10 @@ import { h } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { Dependencies, ServiceMap } from "../../api";
 import { between, post } from "../../client";
-import { bytes, count, duration, percent, plural, visible } from "../../format";
-import { Failed, link, Load, Nothing, Notes, type Props, quoted, Same, T, useAnswer } from "../../parts";
+import { brief, bytes, count, duration, percent, plural, visible } from "../../format";
+import { Failed, link, Load, Name, Nothing, Notes, type Props, quoted, Same, T, useAnswer } from "../../parts";
 import { and } from "../../state";
-import { folded, layout, nodeWidth, reach } from "./layout";
+import { curve, folded, labelled, layout, nodeWidth, reach } from "./layout";
 
 type Edge = NonNullable<ServiceMap["edges"]>[number];
 type Line = { src: string; dst: string; weight: number; calls: number; failed: number; of: Edge[] };
@@ -29,7 +29,7 @@ export function Map({ state, go }: Props) {
                 <tbody>
                   {v.edges.map((e) => (
                     <tr key={e.src + "\n" + e.dst}>
-                      <td><T>{e.src}</T></td><td>{e.kfl ? <button {...link(() => go({ view: "calls", kfl: and(state.kfl, e.kfl ?? "") }))}><T>{e.dst}</T></button> : <T>{e.dst}</T>}</td>
+                      <td><Name>{e.src}</Name></td><td>{e.kfl ? <button {...link(() => go({ view: "calls", kfl: and(state.kfl, e.kfl ?? "") }))}><Name>{e.dst}</Name></button> : <Name>{e.dst}</Name>}</td>
                       <td>{(e.protocols ?? []).map((p) => visible(p.protocol)).join(", ")}</td><td class="n">{count(e.calls)}</td><td class="n"><Failed failed={e.failed} calls={e.calls} /></td>
                       <td class="n">{duration(e.p50_ms)}</td><td class="n">{duration(e.p99_ms)}</td><td class="n">{bytes(Math.round(e.request_kb * 1000))}</td><td class="n">{bytes(Math.round(e.response_kb * 1000))}</td><td>{e.encrypted}</td>
                     </tr>
@@ -57,6 +57,14 @@ function Drawing({ of, edges, state, go }: Props & { of: ServiceMap; edges: Edge
     return names.length <= unfolded ? plain : folded(plain, groupOf, opened).map((x) => ({ ...x, calls: x.weight, failed: x.of.reduce((n, l) => n + l.failed, 0), of: x.of.flatMap((l) => l.of) }));
   }, [edges, opened]);
   const p = useMemo(() => layout(lines, groupOf), [lines]);
+  const texts = useMemo(() => {
+    const list = lines.filter((e) => e.failed).sort((x, y) => y.failed - x.failed).flatMap((e) => {
+      const [a, b] = [p.places.get(e.src), p.places.get(e.dst)];
+      return a && b ? [{ e, curve: curve(a, b), width: 7.5 * share(e).length }] : [];
+    });
+    const places = labelled(list, p.places.values());
+    return new globalThis.Map(list.map((x, i) => [x.e, places[i] ?? null]));
+  }, [p]);
   const fold = names.length > unfolded;
   const top = Math.max(...lines.map((e) => e.calls));
   const shown = lines.find((e) => over === e.src + "\n" + e.dst);
@@ -93,18 +101,17 @@ function Drawing({ of, edges, state, go }: Props & { of: ServiceMap; edges: Edge
             const b = p.places.get(e.dst);
             if (!a || !b) return null;
             const id = e.src + "\n" + e.dst;
-            const back = b.x <= a.x;
-            const x1 = a.x + nodeWidth;
-            const bend = back ? 60 : Math.max(40, (b.x - x1) / 2);
-            const d = `M${x1},${a.y} C${x1 + bend},${a.y + (back ? 30 : 0)} ${b.x - bend},${b.y + (back ? 30 : 0)} ${b.x},${b.y}`;
+            const [p0, p1, p2, p3] = curve(a, b);
+            const d = `M${p0.x},${p0.y} C${p1.x},${p1.y} ${p2.x},${p2.y} ${p3.x},${p3.y}`;
             const near = over === id || over === e.src || over === e.dst;
+            const at = texts.get(e) ?? (near && e.failed ? { x: (p0.x + p3.x) / 2, y: (p0.y + p3.y) / 2 - 4 } : null);
             const within = (m: globalThis.Map<string, number>): boolean => (m.has(e.src) || e.src === state.node) && (m.has(e.dst) || e.dst === state.node);
             const far = over ? !near : picked && !within(up) && !within(down);
             return (
               <g key={id} class={`edge${e.failed ? " bad" : ""}${near ? " near" : far ? " far" : ""}`} onMouseEnter={() => setOver(id)} onMouseLeave={() => setOver("")} onClick={() => calls(e)}>
                 <path class="hit" d={d} />
                 <path class="line" d={d} stroke-width={1 + 5 * Math.sqrt(e.calls / top)} stroke-dasharray={e.failed ? "6 3" : undefined} />
-                {e.failed && (lines.length <= 80 || near) ? <text x={(x1 + b.x) / 2} y={(a.y + b.y) / 2 - 4} text-anchor="middle">✕ {percent(e.failed, e.calls)}</text> : null}
+                {at ? <text x={at.x} y={at.y} text-anchor="middle">{share(e)}</text> : null}
               </g>
             );
           })}
@@ -181,9 +188,14 @@ function Side({ title, list, of, state, go }: Props & { title: string; list: Non
   );
 }
 
+// share is the text on a line with failures.
+function share(e: Line): string {
+  return `✕ ${percent(e.failed, e.calls)}`;
+}
+
 // clipped shortens a name to the width of a node. Its band already says the namespace.
 function clipped(name: string, group: string, most: number): string {
   const own = group && name.startsWith(group + "/") ? name.slice(group.length + 1) : name;
-  const text = visible(own).replace(/\.svc\.cluster\.local$/, "");
+  const text = brief(visible(own));
   return text.length > most ? text.slice(0, most - 1) + "…" : text;
 }
