@@ -14,6 +14,7 @@ import (
 type search struct {
 	analyzers  int            // that there are
 	kinds      map[string]int // of problems, by analyzer
+	lacking    []string       // what nobody can look for in this case, and why
 	left       []string       // what the question left out
 	calls      int64          // in scope
 	read       ask.Reading    // the connections in the window
@@ -24,7 +25,11 @@ type search struct {
 func newSearch(ctx context.Context, in *In, l *Look, analyzers []Analyzer) (*search, error) {
 	s := &search{analyzers: len(analyzers), kinds: map[string]int{}, left: in.leftOut(), redactions: l.Case.Redactions()}
 	for _, a := range analyzers {
-		if a.Name == OfOthers {
+		lack, _, _ := strings.Cut(a.lacks(l.Case), ":")
+		if lack != "" && a.Name != OfOthers {
+			s.lacking = append(s.lacking, a.Title+" ("+lack+")")
+		}
+		if a.Name == OfOthers || lack != "" {
 			s.analyzers--
 		}
 		s.kinds[a.Name] = max(1, len(a.Kinds))
@@ -112,6 +117,9 @@ func (s *search) text(o *Out) string {
 		}
 	}
 	count(int64(s.analyzers-asked), "other analyzer was not asked", "other analyzers were not asked")
+	if len(s.lacking) > 0 {
+		parts = append(parts, "Not looked for: "+strings.Join(s.lacking, ", "))
+	}
 	if len(s.left) > 0 {
 		parts = append(parts, "Left out by choice: "+strings.Join(s.left, ", "))
 	}

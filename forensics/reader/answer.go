@@ -16,8 +16,8 @@ import (
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/forensics"
-	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/shown"
 	"github.com/pcapsule/pcapsule/internal/when"
 	"github.com/pcapsule/pcapsule/kfl"
 )

@@ -149,6 +149,9 @@ func TestIndicatorsInKFL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if want := "Not looked for: matches of lists of indicators (no indicators were given)."; !strings.Contains(out.Searched, want) || strings.Contains(out.Searched, "not asked") {
+		t.Errorf("%s\nwant %s", out.Searched, want)
+	}
 	for _, s := range out.Summary {
 		if s.Finding == "indicator" {
 			t.Error("without lists the analyzer is in the summary")
