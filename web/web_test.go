@@ -109,7 +109,7 @@ func TestUnits(t *testing.T) {
 		t.Skip("needs node")
 	}
 	out := filepath.Join(t.TempDir(), "units.mjs")
-	r := api.Build(api.BuildOptions{EntryPoints: []string{"src/units.test.ts"}, Outfile: out, Write: true, Bundle: true, Format: api.FormatESModule, Platform: api.PlatformNode})
+	r := api.Build(api.BuildOptions{EntryPoints: []string{"src/units.test.ts"}, Outfile: out, Write: true, Bundle: true, Format: api.FormatESModule, Platform: api.PlatformNode, Alias: map[string]string{"hash-wasm": "./third/hash-wasm/sha256.js"}})
 	if len(r.Errors) > 0 {
 		t.Fatal(r.Errors)
 	}

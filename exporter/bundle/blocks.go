@@ -3,8 +3,6 @@ package bundle
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -15,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 )
 
 // BlockSize is the number of bytes of a packet file that can be verified without reading the whole
@@ -43,7 +43,7 @@ func (b Blocks) Check(rel string, no int64, data []byte) error {
 	}
 	h := NewBlockHash()
 	if no > 0 {
-		h.resume(sums[no-1], no*BlockSize)
+		sha.Resume(h.hash, sha.State(sums[no-1]), uint64(no*BlockSize))
 	}
 	h.Write(data)
 	if got := h.Sums(); len(got) != 1 || got[0] != sums[no] {
@@ -133,7 +133,7 @@ type BlockHash struct {
 }
 
 // NewBlockHash returns a BlockHash of no bytes.
-func NewBlockHash() *BlockHash { return &BlockHash{hash: sha256.New(), sums: []Digest{}} }
+func NewBlockHash() *BlockHash { return &BlockHash{hash: sha.New(), sums: []Digest{}} }
 
 // Write implements io.Writer.
 func (h *BlockHash) Write(p []byte) (int, error) {
@@ -142,7 +142,7 @@ func (h *BlockHash) Write(p []byte) (int, error) {
 		n := min(len(p), BlockSize-h.n)
 		h.hash.Write(p[:n])
 		if h.n, p = h.n+n, p[n:]; h.n == BlockSize {
-			h.sums, h.n = append(h.sums, Digest(h.marshal()[stateAt:stateAt+sha256.Size])), 0
+			h.sums, h.n = append(h.sums, h.state()), 0
 		}
 	}
 	return total, nil
@@ -159,29 +159,9 @@ func (h *BlockHash) Sums() []Digest {
 	return h.sums
 }
 
-// The form of a marshaled crypto/sha256: an identifier, the state, an incomplete block of 64 bytes, and
-// the number of bytes.
-const (
-	stateAt  = 4
-	lengthAt = stateAt + sha256.Size + sha256.BlockSize
-)
-
-func (h *BlockHash) marshal() []byte {
-	data, err := h.hash.(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil || len(data) != lengthAt+8 {
-		panic(fmt.Sprintf("crypto/sha256: a state of %d bytes: %v", len(data), err)) // a test finds it
-	}
-	return data
-}
-
-// resume continues after n bytes that ended in a state.
-func (h *BlockHash) resume(state Digest, n int64) {
-	data := h.marshal()
-	copy(data[stateAt:], state[:])
-	binary.BigEndian.PutUint64(data[lengthAt:], uint64(n))
-	if err := h.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(data); err != nil {
-		panic("crypto/sha256: " + err.Error())
-	}
+func (h *BlockHash) state() Digest {
+	s, _ := sha.StateOf(h.hash)
+	return Digest(s)
 }
 
 // writeBlocks writes the hashes of the blocks of all packet files. It reads only files that others wrote.

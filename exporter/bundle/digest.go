@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 	"github.com/pcapsule/pcapsule/internal/when"
 )
 
@@ -74,7 +74,7 @@ func hasherOf(rel string) hasher {
 	if strings.HasPrefix(rel, packetsDir) {
 		return NewBlockHash()
 	}
-	return sha256.New()
+	return sha.New()
 }
 
 // hashFile hashes a file.
@@ -96,7 +96,7 @@ var ThisProgram = sync.OnceValue(func() *Digest {
 	if err != nil {
 		return nil
 	}
-	sum, err := hashFile(file, sha256.New())
+	sum, err := hashFile(file, sha.New())
 	if err != nil {
 		return nil
 	}
@@ -105,7 +105,7 @@ var ThisProgram = sync.OnceValue(func() *Digest {
 
 // hashReader hashes r to its end and calls each for every piece.
 func hashReader(r io.Reader, h hasher, each func(n int) error) (Digest, error) {
-	buf := make([]byte, 64<<10) // most files are small
+	buf := make([]byte, sha.Piece)
 	for {
 		n, err := r.Read(buf)
 		h.Write(buf[:n])

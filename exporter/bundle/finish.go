@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle/internal/disk"
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 )
 
 // payload lists every file below data/ with its SHA-256, sorted, and their total size. It reads
@@ -66,7 +66,7 @@ func (b *Builder) payload() ([]line, int64, error) {
 			return err
 		}
 		l := &lines[unread[i]]
-		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)), sha256.New())
+		l.sha256, err = hashFile(filepath.Join(b.dir, filepath.FromSlash(l.path)), sha.New())
 		return err
 	})
 	sortLines(lines)

@@ -34,7 +34,7 @@ func Viewer(root string, program, runner []byte, small bool) ([]byte, error) {
 		Bundle: true, Format: api.FormatIIFE, Target: api.ES2022, Platform: api.PlatformBrowser,
 		MinifySyntax: true, MinifyWhitespace: true, MinifyIdentifiers: true, Charset: api.CharsetASCII,
 		JSXFactory: "h", JSXFragment: "Fragment",
-		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs"), "fzstd": filepath.Join(root, "third/fzstd/fzstd.mjs")},
+		Alias:       map[string]string{"preact": filepath.Join(root, "third/preact/preact.mjs"), "preact/hooks": filepath.Join(root, "third/preact/hooks.mjs"), "fzstd": filepath.Join(root, "third/fzstd/fzstd.mjs"), "hash-wasm": filepath.Join(root, "third/hash-wasm/sha256.js")},
 		TsconfigRaw: `{"compilerOptions": {"strict": true}}`,
 	})
 	if len(r.Errors) > 0 {
@@ -47,7 +47,7 @@ func Viewer(root string, program, runner []byte, small bool) ([]byte, error) {
 	for _, f := range r.OutputFiles {
 		part[filepath.Base(f.Path)] = strings.TrimSpace(string(f.Contents))
 	}
-	for as, name := range map[string]string{"viewer.html": "viewer/viewer.html", "frame.html": "viewer/frame.html", "preact": "third/preact/LICENSE", "fzstd": "third/fzstd/LICENSE"} {
+	for as, name := range map[string]string{"viewer.html": "viewer/viewer.html", "frame.html": "viewer/frame.html", "preact": "third/preact/LICENSE", "fzstd": "third/fzstd/LICENSE", "hash-wasm": "third/hash-wasm/LICENSE"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return nil, fmt.Errorf("building the viewer: %w", err)
@@ -55,7 +55,7 @@ func Viewer(root string, program, runner []byte, small bool) ([]byte, error) {
 		part[as] = string(text)
 	}
 	part["viewer.js"] = "/* Contains Preact.\n" + part["preact"] + "*/\n" + part["viewer.js"]
-	part["worker.js"] = string(runner) + "/* Contains fzstd.\n" + part["fzstd"] + "*/\n" + part["worker.js"]
+	part["worker.js"] = string(runner) + "/* Contains fzstd.\n" + part["fzstd"] + "*/\n/* Contains hash-wasm.\n" + part["hash-wasm"] + "*/\n" + part["worker.js"]
 	for _, name := range []string{"shell.js", "viewer.js", "worker.js"} {
 		if strings.Contains(part[name], "</script") || strings.Contains(part[name], "<!--") {
 			return nil, fmt.Errorf("building the viewer: %s ends the element that it is in", name)

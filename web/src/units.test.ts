@@ -1,6 +1,8 @@
 // @ts-nocheck: Node's modules have no types here.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
+import { blocks } from "../viewer/blocks";
 import { brief, bytes, clock, dump, duration, fields, form, percent, plural, pretty, visible, wording } from "./format";
 import { read, toggled, used, write } from "./saved";
 import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
@@ -56,6 +58,21 @@ test("bytes have their characters beside them", () => {
 });
 test("a service of the cluster has a short name", () => {
   assert.deepEqual(["a.shop.svc.cluster.local", "svc.cluster.local.evil", "10.0.0.1"].map(brief), ["a.shop", "svc.cluster.local.evil", "10.0.0.1"]);
+});
+test("blocks continue a hash as Node computes it", async () => {
+  const next = await blocks();
+  const first = new Uint8Array(32), words = new DataView(first.buffer);
+  [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19].forEach((w, i) => words.setUint32(4 * i, w));
+  const data = new Uint8Array(300 * 64).map((_, i) => i * 31 + (i >> 8));
+  const state = first.slice();
+  next(state, data.subarray(0, 64));
+  next(state, data.subarray(64));
+  // The last block has the padding of FIPS 180-4, section 5.1.1.
+  const last = new Uint8Array(64);
+  last[0] = 0x80;
+  new DataView(last.buffer).setUint32(60, data.length * 8);
+  next(state, last);
+  assert.equal(Buffer.from(state).toString("hex"), createHash("sha256").update(data).digest("hex"));
 });
 test("text that is not JSON stays as it is", () => {
   assert.equal(pretty('{"a":1}'), '{\n  "a": 1\n}');

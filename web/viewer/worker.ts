@@ -1,6 +1,7 @@
 // The worker of the viewer: it runs one command of the program at a time, in WebAssembly, while the page stays alive. Go's
 // wasm_exec.js is before this text (web/bundler).
 import { decompress } from "fzstd";
+import { blocks } from "./blocks";
 import { Disk } from "./disk";
 
 /** Job is what the page asks for. The worker ends with the job: the page starts another one for the next. */
@@ -96,7 +97,7 @@ async function run(job: Job): Promise<void> {
 		asked = f;
 		say({ reading: true });
 	};
-	Object.assign(globalThis, { fs, process: disk.process(), path: disk.path(), pcapsuleReady });
+	Object.assign(globalThis, { fs, process: disk.process(), path: disk.path(), pcapsuleReady, pcapsuleBlocks: await blocks() });
 	const go = new Go();
 	go.argv = ["pcapsule-viewer", ...job.args];
 	go.env = { TMPDIR: "/tmp", HOME: "/", PCAPSULE_PROGRESS: progressPath };

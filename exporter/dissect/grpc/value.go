@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/internal/protoview"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/httpfield"
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/internal/protoview"
 )
 
 // isBase64 reports whether the content type is gRPC-Web's text form.

@@ -1,11 +1,11 @@
 package columnar
 
 import (
-	"crypto/sha256"
 	"hash"
 	"slices"
 	"unsafe"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
 
@@ -42,7 +42,7 @@ func newColumn(c *table.Column) *column {
 	case table.Headers:
 		n = 3
 	}
-	return &column{Column: c, sum: sha256.New(), leaves: make([]values, n)}
+	return &column{Column: c, sum: sha.New(), leaves: make([]values, n)}
 }
 
 // fixedSize is the raw size of the column in each row, or 0 if it differs. An optional column

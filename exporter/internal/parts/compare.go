@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 )
 
 // Difference is one difference between a table's files and the rows from the packets.
@@ -127,7 +129,7 @@ func (r *Result) column(have, want *table, c *parquet.Column) error {
 		}
 	}
 	mine := newCursor(have, s, as)
-	sum := sha256.New()
+	sum := sha.New()
 	var row, wanted []byte
 	for n := int64(0); ; n++ {
 		row, err = mine.next(row[:0])

@@ -2,10 +2,10 @@ package read
 
 import (
 	"context"
-	"crypto/sha256"
 	"io"
 	"path/filepath"
 
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 )
 
@@ -56,7 +56,7 @@ func (x *input) hash(ctx context.Context) ([]byte, error) {
 	if f != nil {
 		defer f.Close()
 	}
-	h := sha256.New()
+	h := sha.New()
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := r.Read(buf)

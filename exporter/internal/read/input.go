@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
 	"github.com/pcapsule/pcapsule/recorder/ring"
@@ -305,7 +306,7 @@ func (x *input) open(id int32, b *bundle.Builder, count func(int64)) (*opened, e
 	}
 	o.src, o.data = src, x.unpacked(src)
 	if src.Compression != pcapng.CompressionNone {
-		o.original.hash = sha256.New()
+		o.original.hash = sha.New()
 	}
 	o.rel = fmt.Sprintf("data/packets/import/%03d-%s", id, bundle.SafeName(unpackedName(x.name, o.compression())))
 	if c := x.claim; c != nil && !x.keep && strings.EqualFold(c.Path, o.rel) {

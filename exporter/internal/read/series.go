@@ -3,7 +3,6 @@ package read
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"hash"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle"
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/internal/clip"
 	"github.com/pcapsule/pcapsule/recorder/pcapng"
@@ -75,7 +75,7 @@ func (s *series) open(x *input, id int32) error {
 	if err != nil {
 		return err
 	}
-	o.copy, o.rel = &hashed{hash: sha256.New()}, FollowedPath(at)
+	o.copy, o.rel = &hashed{hash: sha.New()}, FollowedPath(at)
 	s.next = o
 	return o.start(func(_ *opened, b pcapng.Block) {
 		b.Body = slices.Clone(b.Body)
