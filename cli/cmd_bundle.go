@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter"
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
+	"github.com/pcapsule/pcapsule/internal/firstgc"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/internal/version"
 )
@@ -294,9 +295,13 @@ func jobsFlag(fl *pflag.FlagSet, to *int) {
 // minMemory is below the memory of the fixed parts of a bundle run.
 const minMemory = 64 << 20
 
+// growth is by how many percent of what lives the heap grows before it is collected, while it is below its limit.
+const growth = 200
+
 // limitMemory makes the collector work harder as the limit comes near, and returns the
 // limit for exporter.Options.
 func limitMemory(s command.Size) int64 {
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
+	firstgc.Then(growth)
 	return int64(s)
 }
