@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
@@ -86,22 +84,6 @@ func hashFile(p string, h hasher) (Digest, error) {
 	defer f.Close()
 	return hashReader(f, h, func(int) error { return nil })
 }
-
-// ThisProgram is the digest of the running program's file, or nil if it cannot be read. Only the first call reads the file.
-var ThisProgram = sync.OnceValue(func() *Digest {
-	file, err := "/proc/self/exe", error(nil) // this program, even if another file has its name by now
-	if runtime.GOOS != "linux" {
-		file, err = os.Executable()
-	}
-	if err != nil {
-		return nil
-	}
-	sum, err := hashFile(file, sha.New())
-	if err != nil {
-		return nil
-	}
-	return &sum
-})
 
 // hashReader hashes r to its end and calls each for every piece.
 func hashReader(r io.Reader, h hasher, each func(n int) error) (Digest, error) {
