@@ -35,7 +35,7 @@ func Incidents() []Incident {
 		{"own", own, []string{"all 7 requests GET /home to 10.0.0.2 failed with ", "503 Service Unavailable", "over capacity"}, nil},
 		{"several", several, []string{"all 6 requests POST /charge to 10.0.0.3 failed", "Also failed: 80 look-ups of a.example and 19 other names (no response from 10.0.0.9); 12 requests GET /old to 10.0.0.2 (404 Not Found); 2 more kinds of failures."}, []string{"echo request"}},
 		{"resolver", deaf, []string{"70 look-ups of a.example and 19 other names failed: no response from 10.0.0.9. Also failed: 1 ICMP echo request to 10.0.0.2 (no response)."}, []string{"likely"}},
-		{"slower", slower, []string{"40 requests GET /list to 10.0.0.2 took longer", "from 20 ms to 900 ms", "nothing failed"}, []string{"requests failed"}},
+		{"slower", slower, []string{"40 requests GET /list to 10.0.0.2 took longer", "from 20 ms to 900 ms", "Nothing failed."}, []string{"requests failed"}},
 		{"resolver", nameDown, []string{"all 18 requests POST /checkout to 10.0.0.2 failed, likely because 10.0.0.9 did not answer look-ups of payments.shop.svc.cluster.local."}, []string{"did not resolve"}},
 		{"expired", expired, []string{"all 20 requests", "10.0.0.2 ended the TLS handshake with payments.shop (certificate expired); its certificate was valid until 2026-02-24."}, []string{"_"}},
 		{"sealed alert", sealedAlert, []string{"10.0.0.2 ended the TLS handshake with payments.shop, with an alert that is encrypted."}, []string{"expired", "valid"}},
@@ -47,6 +47,11 @@ func Incidents() []Incident {
 		{"lossy", lossy, []string{"20 of 24 requests", "POST /orders was not delivered to 10.0.0.3: no acknowledgement within 2 s."}, []string{"did not answer"}},
 		{"memory", memory, []string{"all 15 requests", "Redis at 10.0.0.6 answered SET with the error 'OOM command not allowed when used memory > 'maxmemory''."}, nil},
 		{"well", well, nil, nil},
+		{"steady", steady, nil, nil},
+		{"queued", queued, []string{"40 requests GET /cart to 10.0.0.2 took longer than before and after: the median went from ", "to 1.21 s", "That was possibly because PostgreSQL at 10.0.0.5 took up to 1.2 s to answer SELECT.", "Nothing failed."}, nil},
+		{"slow replica", slowReplica, []string{"20 of 58 requests GET /quote to 10.0.0.2 were slow: they took 1.11 s to 1.11 s. Outside that time 0 of 32 took so long", "likely because 10.0.1.3 took up to 1.1 s to answer GET /quote."}, nil},
+		{"second resolver", secondResolver, []string{"look-ups of stock.example failed: no response from 10.0.0.9.", "35 requests POST /pay to 10.0.0.2 took longer than before: the median went from 30 ms to 1.03 s", "likely because 10.0.0.9 did not answer look-ups of stock.example."}, []string{"Nothing failed"}},
+		{"lossy answers", lossyAnswers, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because packets between 10.0.0.2 and 10.0.0.3 were lost: waiting until they were sent again took up to 800 ms."}, nil},
 	}
 }
 

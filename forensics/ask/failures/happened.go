@@ -81,8 +81,19 @@ func (f *Answer) happened(ctx context.Context, c *forensics.Case, all *ask.Windo
 		h.What += f.besides(nil)
 	case len(f.Connections) > 0 && f.Connections[0].What != "reset":
 		h = f.attempts()
-	case f.Total == 0 && f.Calls <= maxSlower:
-		h, err = slower(ctx, c, all)
+	}
+	if err != nil || f.Calls > maxSlower {
+		f.Happened = h
+		return err
+	}
+	slow, err := slower(ctx, c, all)
+	switch {
+	case err != nil || slow == nil:
+	case h != nil:
+		h.What += " " + slow.What
+	default:
+		h = slow
+		h.What += " Nothing failed."
 	}
 	f.Happened = h
 	return err
@@ -536,52 +547,4 @@ func (f *Answer) attempts() *Happened {
 	}
 	h.What = h.span() + plural.Count(x.Connections, "connection", "connections") + " from " + x.Src + " to " + port + " of " + x.Dst + " " + ask.Were(x.Connections) + how + "."
 	return h
-}
-
-// Conditions of a request that became slower.
-const (
-	maxSlower   = 500_000 // calls that are compared
-	leastSlower = 40      // calls to one endpoint
-	slowerBy    = 3       // times
-	slowerMs    = 100
-)
-
-// slower finds the endpoint that most calls had to wait longer for from some moment on: each eighth of its calls after that
-// moment has a median that is a multiple of the medians before.
-func slower(ctx context.Context, c *forensics.Case, all *ask.Window) (*Happened, error) {
-	rows, _, err := ask.Rows[struct {
-		Dst      string    `json:"dst"`
-		Endpoint string    `json:"endpoint"`
-		Calls    []int64   `json:"calls"`
-		Ms       []float64 `json:"ms"`
-		At       []int64   `json:"began"`
-		IDs      []string  `json:"ids"`
-		Last     int64     `json:"last"`
-	}](ctx, c, ask.MaxRows, `SELECT dst, endpoint, list(n ORDER BY part) AS calls, list(ms ORDER BY part) AS ms, list(began ORDER BY part) AS began, list(id ORDER BY part) AS ids, max(last) AS last FROM (
-		SELECT dst, endpoint, part, count(*) AS n, median(took) AS ms, min(ts_ns) AS began, max(ts_ns) AS last, lower(hex(arg_min(call_id, (ts_ns, call_id)))) AS id FROM (
-			SELECT *, ntile(8) OVER (PARTITION BY dst, protocol, endpoint ORDER BY ts_ns, call_id) AS part, count(*) OVER (PARTITION BY dst, protocol, endpoint) AS total FROM (
-				SELECT `+terms.Server+` AS dst, protocol, endpoint, ts_ns, call_id, `+terms.Took+` / 1000.0 AS took FROM calls WHERE `+all.Where+" AND "+terms.RequestIn(c)+") WHERE took IS NOT NULL) WHERE total >= ? GROUP BY dst, protocol, endpoint, part) GROUP BY 1, 2 HAVING count(*) = 8 ORDER BY 1, 2", all.Values(leastSlower)...)
-	if err != nil {
-		return nil, err
-	}
-	var best *Happened
-	for _, r := range rows {
-		for k := 1; k < 8; k++ {
-			before, after := slices.Max(r.Ms[:k]), slices.Min(r.Ms[k:])
-			if after < slowerBy*before || after-before < slowerMs {
-				continue
-			}
-			h := &Happened{from: r.At[k], to: r.Last, Service: r.Dst, CallIDs: []string{r.IDs[k], r.IDs[0]}}
-			for _, n := range r.Calls[k:] {
-				h.Of += n
-			}
-			if best != nil && best.Of >= h.Of {
-				continue
-			}
-			h.From, h.To = when.Stamp(h.from), when.Stamp(h.to)
-			h.What = fmt.Sprintf("%s%s %s to %s took longer than before: the median went from %s to %s, and nothing failed.", h.span(), plural.Count(h.Of, "request", "requests"), r.Endpoint, r.Dst, chain.LengthOf(int64(ask.Median(r.Ms[:k])*1e6)), chain.LengthOf(int64(ask.Median(r.Ms[k:])*1e6)))
-			best = h
-		}
-	}
-	return best, nil
 }

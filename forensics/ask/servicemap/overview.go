@@ -131,7 +131,7 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn, happened
 		out.Note("%s", plural.Sprintf("%d {address has its|addresses have their} name from a DNS answer in another bundle of the case: such a name is as certain as that bundle", n))
 	}
 	what := ""
-	if happened != nil && (out.Failed > 0 || out.Conns.Shut > 0) { // it takes long
+	if happened != nil && (out.Calls > 0 || out.Conns.Shut > 0) {
 		if what, err = happened(ctx, c, in.Scope); err != nil {
 			return nil, err
 		}
