@@ -2,6 +2,7 @@ package section
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +77,14 @@ func serverName(endpoint string) value.Cell {
 	return value.TextCell(endpoint)
 }
 
+// expires is the day of the end of validity; the table has the largest number for all later ones.
+func expires(ns int64) string {
+	if ns == math.MaxInt64 {
+		return "2262 or later"
+	}
+	return time.Unix(0, ns).UTC().Format(time.DateOnly)
+}
+
 func (b *builder) certificates(s *value.Section) {
 	list := tallied(b, tally.Certificates)
 	t := &value.Table{ID: "certificates", Title: "Server certificates by expiry", Queries: b.query(list.SQL),
@@ -88,7 +97,7 @@ func (b *builder) certificates(s *value.Section) {
 		}
 		remark, bad := certificateRemark(&c, left)
 		t.Add(b.cite(c.First), value.WordCell(commonName(c.Subject)), value.WordCell(commonName(c.Issuer)), value.WordCell(value.Text(c.KeyType)+bits),
-			value.WordCell(time.Unix(0, c.NotAfter).UTC().Format(time.DateOnly)), value.WordCell(days(left)), value.Cell{Text: remark, Bad: bad}, value.CountCell(c.Handshakes))
+			value.WordCell(expires(c.NotAfter)), value.WordCell(days(left)), value.Cell{Text: remark, Bad: bad}, value.CountCell(c.Handshakes))
 	}
 	if len(t.Rows) > 0 {
 		s.Blocks = append(s.Blocks, value.TableBlock(t))

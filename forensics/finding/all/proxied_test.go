@@ -196,11 +196,40 @@ func issued(t *testing.T) tls.Certificate {
 // certificate is a message of TLS 1.2 with a certificate that has expired.
 func certificate(t *testing.T) string {
 	t.Helper()
-	der := issued(t).Certificate[0]
+	return certificateOf(issued(t).Certificate[0])
+}
+
+// certificateOf is a message of TLS 1.2 with a certificate.
+func certificateOf(der []byte) string {
 	sized := func(b string, n int) string {
 		return string([]byte{byte(len(b) >> 16), byte(len(b) >> 8), byte(len(b))}[3-n:]) + b
 	}
 	return "\x16\x03\x03" + sized("\x0b"+sized(sized(sized(string(der), 3), 3), 3), 2) + "\x16\x03\x03\x00\x04\x0e\x00\x00\x00"
+}
+
+// TestCertificatesWithoutEnd has certificates whose validity ends or begins at a time that 64 bits of nanoseconds cannot tell:
+// the year 9999 means that there is no end (RFC 5280 section 4.1.2.5).
+func TestCertificatesWithoutEnd(t *testing.T) {
+	for want, end := range map[string]time.Time{
+		"is self-signed (valid to 2262 or later)":       time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		"is self-signed (valid to 2200-01-01T00:00:00Z": time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
+		"had expired (valid to 1677 or earlier)":        time.Date(1066, 10, 14, 0, 0, 0, 0, time.UTC),
+	} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "rat"}, NotBefore: time.Date(1050, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: end}
+		der, err := x509.CreateCertificate(rand.Reader, made, made, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c traffic.Capture
+		c.Exchange(0, ms, "tls", "10.0.0.1", "10.0.0.2:443", hello(1, 3, "\x00\x05"), hello(2, 3, "\x00\x05")+certificateOf(der))
+		if got := strings.Join(of(t, openTraffic(t, &c), "certificate"), "\n"); !strings.Contains(got, want) {
+			t.Errorf("want %s in\n%s", want, got)
+		}
+	}
 }
 
 // TestTokensThatLeaveThroughAProxy has a service that forwards a token through a proxy, and a proxy that passes one on.

@@ -43,6 +43,10 @@ var problems = []struct{ kind, cond, what, severity string }{
 	{"weak_signature", "NOT cert_self_signed AND regexp_matches(cert_signature_algorithm, '(?i)md5|sha-?1([^0-9]|$)')", "has a weak signature", finding.Medium},
 }
 
+// until is SQL for the end of validity. One that no 64 bits of nanoseconds can tell, as the year 9999 for "no end" (RFC 5280
+// section 4.1.2.5), is the nearest that they can, which DuckDB refuses as a time.
+const until = `CASE WHEN cert_not_after_ns >= 9223372036854775807 THEN '2262 or later' WHEN cert_not_after_ns <= -9223372036854775807 THEN '1677 or earlier' ELSE strftime(make_timestamp_ns(cert_not_after_ns), '%Y-%m-%dT%H:%M:%SZ') END`
+
 func find(ctx context.Context, l *finding.Look) error {
 	side := func(prefix string) string {
 		list := []string{}
@@ -61,7 +65,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rows, err := l.Rows(ctx, h+`, p AS (SELECT c.*, unnest(list_filter([`+strings.Join(cases, ", ")+`], x -> x IS NOT NULL)) AS problem FROM (`+l.Named("c")+`) c WHERE cert_subject IS NOT NULL)
 		SELECT client AS src, dst, cert_subject AS detail, whose AS other, problem::DOUBLE AS number, count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			['valid to ' || strftime(make_timestamp_ns(cert_not_after_ns), '%Y-%m-%dT%H:%M:%SZ'), 'issuer ' || coalesce(cert_issuer, ''), coalesce(cert_key_type || ' ' || cert_key_bits, ''),
+			['valid to ' || `+until+`, 'issuer ' || coalesce(cert_issuer, ''), coalesce(cert_key_type || ' ' || cert_key_bits, ''),
 				coalesce(cert_signature_algorithm, ''), 'name asked for ' || sni, 'sha256 ' || lower(hex(cert_sha256))] AS evidence, `+l.CallIDs()+`, `+finding.Ways+`
 		FROM p GROUP BY ALL ORDER BY number, count DESC, src, dst, detail, other, evidence`, l.Args...)
 	if err != nil {
