@@ -40,6 +40,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/icmptunnel"
 	"github.com/pcapsule/pcapsule/forensics/finding/indicators"
 	"github.com/pcapsule/pcapsule/forensics/finding/jndi"
+	"github.com/pcapsule/pcapsule/forensics/finding/mining"
 	"github.com/pcapsule/pcapsule/forensics/finding/missingauth"
 	"github.com/pcapsule/pcapsule/forensics/finding/networkpolicy"
 	"github.com/pcapsule/pcapsule/forensics/finding/noauth"
@@ -49,6 +50,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/plaincredentials"
 	"github.com/pcapsule/pcapsule/forensics/finding/poisoning"
 	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
+	"github.com/pcapsule/pcapsule/forensics/finding/remoteadmin"
 	"github.com/pcapsule/pcapsule/forensics/finding/remoteexec"
 	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/roasting"
@@ -94,6 +96,7 @@ func Analyzers() []finding.Analyzer {
 		dcsync.Analyzer(),
 		coerced.Analyzer(),
 		remoteexec.Analyzer(),
+		remoteadmin.Analyzer(),
 		passthehash.Analyzer(),
 		roasting.Analyzer(),
 		smuggling.Analyzer(),
@@ -103,6 +106,7 @@ func Analyzers() []finding.Analyzer {
 		heartbleed.Analyzer(),
 		http2flood.Analyzer(),
 		icmptunnel.Analyzer(),
+		mining.Analyzer(),
 		roguedhcp.Analyzer(),
 		roguerouter.Analyzer(),
 		poisoning.Analyzer(),

@@ -2,7 +2,9 @@ package all_test
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +84,15 @@ func TestZerologon(t *testing.T) {
 	}
 }
 
+// TestDCShadow has a client that adds a source of replication.
+func TestDCShadow(t *testing.T) {
+	var w traffic.Capture
+	c := rpc{w: &w, client: "10.0.0.1"}
+	c.bind(0, drsuapiUUID)
+	c.call(10*ms, 5, 0)
+	hold(t, of(t, openTraffic(t, &w), "dcsync"), "high: 10.0.0.1, which is not known as a domain controller, told 10.0.0.2 in 1 call of DsReplicaAdd from which machine to replicate (DCShadow)")
+}
+
 // TestDCSync has a client of replication, and a domain controller.
 func TestDCSync(t *testing.T) {
 	const claim = "10.0.0.1, which is not known as a domain controller, requested the replication of accounts from 10.0.0.2 in 1 call of DsGetNCChanges"
@@ -147,6 +158,7 @@ func TestRemoteExecution(t *testing.T) {
 		{"a service of 32 bits", "10.0.0.1", 45, 0, []string{"medium: 10.0.0.1 created a service on 10.0.0.2 in 1 call"}},
 		{"from outside", "203.0.113.9", 12, 0, []string{"high: (outside) created a service on 10.0.0.2 in 1 call"}},
 		{"refused", "203.0.113.9", 12, 5, []string{"medium: (outside) created a service on 10.0.0.2 in 1 call; none succeeded"}},
+		{"another program", "10.0.0.1", 11, 0, []string{"medium: 10.0.0.1 changed the settings of a service, such as its program, on 10.0.0.2 in 1 call"}},
 		{"a start", "10.0.0.1", 19, 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,6 +167,63 @@ func TestRemoteExecution(t *testing.T) {
 			c.bind(0, svcctlUUID)
 			c.call(10*ms, tt.operation, tt.status)
 			hold(t, of(t, openTraffic(t, &w), "remote-execution"), tt.want...)
+		})
+	}
+}
+
+// uuid is a UUID as it is sent, with its version.
+func uuid(text string, version byte) string {
+	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err != nil || len(b) != 16 {
+		panic("the UUID " + text)
+	}
+	return string([]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6]}) + string(b[8:]) + string([]byte{version, 0, 0, 0})
+}
+
+// TestMethodsByDCOM has a client that calls a method of a program on another machine, and one that asks for its names.
+func TestMethodsByDCOM(t *testing.T) {
+	for operation, want := range map[byte][]string{6: {"medium: 10.0.0.1 called methods of programs by DCOM on 10.0.0.2 in 1 call"}, 5: nil} {
+		var w traffic.Capture
+		c := rpc{w: &w, client: "10.0.0.1"}
+		c.bind(0, uuid("00020400-0000-0000-c000-000000000046", 0))
+		c.call(10*ms, operation, 0)
+		hold(t, of(t, openTraffic(t, &w), "remote-execution"), want...)
+	}
+}
+
+// TestRemoteAdministration calls the operations that it knows, and others of the same interfaces.
+func TestRemoteAdministration(t *testing.T) {
+	const (
+		winreg, lsarpc, samr = "338cd001-2244-31f1-aaaa-900038001003", "12345778-1234-abcd-ef00-0123456789ab", "12345778-1234-abcd-ef00-0123456789ac"
+		eventlog, eventlog6  = "82273fdc-e32a-18c3-3f78-827929dc23ea", "f6beaff7-1e19-4fbb-9f8f-b89e2018337c"
+	)
+	for _, tt := range []struct {
+		name, client, id string
+		operation        byte
+		status           uint32
+		want             string
+	}{
+		{"a saved hive", "10.0.0.1", winreg, 20, 0, "medium: 10.0.0.1 saved keys of the registry to files on 10.0.0.2 in 1 call SaveKey"},
+		{"a saved hive, from outside", "203.0.113.9", winreg, 31, 0, "high: (outside) saved keys of the registry to files on 10.0.0.2 in 1 call SaveKeyEx"},
+		{"a saved hive, refused", "203.0.113.9", winreg, 20, 5, "low: (outside) saved keys of the registry to files on 10.0.0.2 in 1 call; none succeeded"},
+		{"a read key", "10.0.0.1", winreg, 17, 0, ""},
+		{"a secret", "10.0.0.1", lsarpc, 43, 0, "medium: 10.0.0.1 read secrets of the local security authority of 10.0.0.2"},
+		{"a name", "10.0.0.1", lsarpc, 14, 0, ""},
+		{"a cleared log", "10.0.0.1", eventlog, 0, 0, "high: 10.0.0.1 cleared event logs of 10.0.0.2 in 1 call ClearEventLogW"},
+		{"a cleared log of the newer interface", "10.0.0.1", eventlog6, 6, 0, "high: 10.0.0.1 cleared event logs of 10.0.0.2 in 1 call EvtRpcClearLog"},
+		{"a read log", "10.0.0.1", eventlog6, 11, 0, ""},
+		{"a new password", "10.0.0.1", samr, 58, 0, "low: 10.0.0.1 created or changed accounts, or members of groups, of 10.0.0.2 in 1 call SetUserInfo2"},
+		{"the own password", "10.0.0.1", samr, 55, 0, ""},
+		{"all users", "10.0.0.1", samr, 13, 0, "low: 10.0.0.1 listed accounts or members of groups of 10.0.0.2 in 1 call EnumDomainUsers"},
+		{"shares", "10.0.0.1", "4b324fc8-1670-01d3-1278-5a47bf6ee188", 15, 0, "info: 10.0.0.1 listed the shares of 10.0.0.2"},
+		{"DPAPI", "10.0.0.1", "3dde7c30-165d-11d1-ab8f-00805f14db40", 0, 0, "low: 10.0.0.1 used the backup key of protected data (DPAPI) of 10.0.0.2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			c := rpc{w: &w, client: tt.client}
+			c.bind(0, uuid(tt.id, 1))
+			c.call(10*ms, tt.operation, tt.status)
+			holdOne(t, &w, "remote-administration", tt.want)
 		})
 	}
 }

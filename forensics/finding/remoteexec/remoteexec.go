@@ -18,6 +18,8 @@ type way struct{ kind, is, technique, what string }
 
 var ways = []way{
 	{"service", finding.Remote("svcctl", "CreateServiceW", "CreateServiceA", "CreateServiceWOW64W", "CreateServiceWOW64A", "CreateWowService"), "T1569.002", "created a service"},
+	{"service-changed", finding.Remote("svcctl", "ChangeServiceConfigW", "ChangeServiceConfigA"), "T1543.003", "changed the settings of a service, such as its program,"},
+	{"dcom", finding.Remote("IDispatch", "Invoke"), "T1021.003", "called methods of programs by DCOM"},
 	{"task", finding.AnyOf(finding.Remote("ITaskSchedulerService", "SchRpcRegisterTask"), finding.Remote("atsvc", "JobAdd")), "T1053.005", "registered a scheduled task"},
 	{"wmi", finding.Remote("IWbemServices", "ExecMethod", "ExecMethodAsync"), "T1047", "executed a method of WMI"},
 	{"printer-driver", finding.AnyOf(finding.Remote("spoolss", "AddPrinterDriver", "AddPrinterDriverEx"), finding.Remote("IRemoteWinspool", "winspool_AsyncAddPrinterDriver")), "T1210", "installed a printer driver"},
@@ -34,10 +36,10 @@ func Analyzer() finding.Analyzer {
 		needs = append(needs, finding.Calls(finding.RemoteProtocols, finding.Any(w.is)))
 	}
 	return finding.Analyzer{Name: "remote-execution", Title: "programs run on other machines", Kinds: kinds,
-		Techniques: []string{"T1021.002", "T1569.002", "T1053.005", "T1047", "T1210"}, CVEs: []string{"CVE-2021-1675", "CVE-2021-34527"},
+		Techniques: []string{"T1021.002", "T1569.002", "T1543.003", "T1021.003", "T1053.005", "T1047", "T1210"}, CVEs: []string{"CVE-2021-1675", "CVE-2021-34527"},
 		Unproved: "That the program is malicious: administration and deployment use the same calls. The name and the command line are not read.",
 		Basis:    finding.Basis{What: "remote calls of DCE/RPC", Is: []finding.Need{finding.Calls(finding.RemoteProtocols, finding.Any(finding.RemoteInterface+" IS NOT NULL"))}},
-		Doc:      "A client that creates a service, registers a scheduled task, executes a method of WMI or installs a printer driver on another machine (PrintNightmare), and whether it wrote a file to an administrative share within ten minutes before (PsExec).",
+		Doc:      "A client that creates or changes a service, calls methods of programs by DCOM, registers a scheduled task, executes a method of WMI or installs a printer driver on another machine (PrintNightmare), and whether it wrote a file to an administrative share within ten minutes before (PsExec).",
 		Steps:    []finding.Step{{Needs: needs, Find: find}}}
 }
 
