@@ -20,9 +20,9 @@ import (
 // Analyzer returns the analyzer web-attack.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "web-attack", Title: "requests that attack web applications", Basis: finding.OfWeb, Kinds: kinds(),
-		Techniques: []string{"T1190"},
+		Techniques: []string{"T1190", "T1059.007"},
 		Unproved:   "That the application is vulnerable, unless the response shows it: a server may answer 200 to anything. What the server did without answering cannot be seen.",
-		Doc:        "HTTP requests with SQL, commands, code of PHP, OGNL or Spring, external entities of XML, paths out of the published folder, or a function definition of bash (Shellshock) in the URL, a header or the body, and whether the response shows the result.",
+		Doc:        "HTTP requests with SQL, commands, code of PHP, OGNL or Spring, external entities of XML, paths out of the published folder, scripts for browsers (cross-site scripting), or a function definition of bash (Shellshock) in the URL, a header or the body, and whether the response shows the result.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inURL))}, Find: urls},
 			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inHeader))}, Find: headers},
@@ -35,6 +35,7 @@ type form struct {
 	kind, label string
 	is, not     *regexp.Regexp // not matches texts that match is and are no attack
 	cve         string
+	technique   string // empty: T1190
 }
 
 // has is a regular expression in which ^ and $ are those of parameters.
@@ -51,6 +52,9 @@ var forms = []form{
 	{kind: "path-traversal", label: "a path out of the published folder", is: has(`(^|[/\\=?])\.{2,}[/\\]+(\.{2,}[/\\]+)+|\.\.[/\\]+(etc|proc|windows|winnt|web-inf|boot\.ini|win\.ini)|[=/](file:/+)?/?etc/(passwd|shadow)\b|=[a-z]:[/\\]+(windows|winnt)[/\\]|=php://(filter|input)|/\.\.[;/].*/\.\.[;/]`)},
 	{kind: "sql-injection", label: "SQL", not: has(`(^|[=:"])\s*\(*(select|with|explain|show|describe)\s`),
 		is: has(`\bunion[\s/*+(]+(all[\s/*+]+)?select\b|['"]\s*\)*\s*(or|and|\|\|)\s+\(*(\d+|['"]\w*['"]?)\s*(=|like\b|<|>)\s*(\d+|['"]\w*)|\b\d+\)*\s+(or|and)\s+(\d+)\s*=\s*\d+|;\s*(drop|truncate)\s+(table|database)\s|\bxp_cmdshell\b|\b(pg_sleep|benchmark)\s*\(\s*\d|['"\d)]\s*(;|or|and|\|\|)\s*.{0,30}\bsleep\s*\(\s*\d|\bwaitfor\s+delay\s+['"]|\bfrom\s+information_schema\.|\b(extractvalue|updatexml)\s*\(\s*(\d|null)|['"]\s*\)*\s*(--\s|--$|#$|/\*)`)},
+	{kind: "command-injection", label: "a command for OMI without credentials (OMIGOD)", is: has(`<p:execute(shellcommand|script)_input\b`), cve: "CVE-2021-38647"},
+	{kind: "cross-site-scripting", label: "a script for browsers (cross-site scripting)", technique: "T1059.007",
+		is: has(`<script[\s>/]|<(img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)\b[^<>]{0,300}[\s"'/]on[a-z]{3,20}\s*=|(^|[="'(])\s*javascript:\s*(alert|confirm|prompt|eval|document|window|fetch|location)\b`)},
 	{kind: "command-injection", label: "a command", is: has("([;|`]|\\$\\(|&&)\\s*(/[a-z/]*bin/)?(cat|id|whoami|uname|wget|curl|nc|ncat|bash|sh|ls|dir|ping|sleep|powershell|cmd|ifconfig|ipconfig|netstat|nslookup|rm|chmod|tftp|busybox)(\\.exe)?(\\s+[-/.\\w$'\"{]|\\s*$|\\s*[;|`)]|\\$\\{?ifs)|/bin/(ba)?sh\\s+-c\\s|\\bcmd(\\.exe)?\\s+/c\\s|system32[/\\\\]cmd\\.exe")},
 }
 
@@ -62,7 +66,7 @@ var shellshock = form{kind: "shellshock", label: "a function definition of bash 
 var maybe = strings.NewReplacer("W", `(\s|\+|%20|%09|%0a|/\*)`, "Q", `(['")\d]|%27|%22|%29)`).Replace(`(?i)unionW|QW*(or|and|\|\||%7c%7c)W|QW*(--|#|%23|%2d%2d|/\*|;|%3b)|information_schema|sleepW*(\(|%28)|benchmark(\(|%28)|waitforW|xp_cmdshell|extractvalue|updatexml|` +
 	`(;|%3b)W*(drop|truncate)W|(\.|%(25)?2e){2}([/\\;]|%(25)?(2f|5c|c0|c1))|etc(/|%2f)(passwd|shadow)|php(:|%3a)(/|%2f)|=[a-z](:|%3a)(%5c|\\|/|%2f)|` +
 	"(;|%3b|\\||%7c|`|%60|\\$\\(|%24%28|%26%26)W*(/|%2f|cat|id|whoami|uname|wget|curl|nc|bash|sh|ls|dir|ping|sleep|powershell|cmd|i[fp]config|netstat|nslookup|rm|chmod|tftp|busybox)|" +
-	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|(%[67][0-9a-f]){3}`)
+	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|execute(shellcommand|script)_input|(<|%(25)?3c)W*(script|img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)(W|>|/|%(25)?(3e|2f))|javascript(:|%3a)|(%[67][0-9a-f]){3}`)
 
 // shown is the SQL condition for the text of a response that shows the result of an attack: users of Unix, the output of id,
 // files of Windows, errors of databases.
@@ -103,6 +107,7 @@ var (
 	odd      = "(starts_with(%[1]s, '() {') OR contains(%[1]s, '{(#') OR contains(%[1]s, '@java.lang.'))"
 	oddOnes  = "list_filter(headers, x -> x.kind = 'request' AND " + fmt.Sprintf(odd, "x.value") + ")"
 	inHeader = finding.Web + " AND (" + fmt.Sprintf(odd, "user_agent") + " OR headers IS NOT NULL AND len(" + oddOnes + ") > 0)"
+	asWSMan  = "lower(rtrim(path, '/')) = '/wsman'" // of administrators, who send scripts
 	inBody   = "part = 0 AND text IS NOT NULL AND regexp_matches(text, " + quote(maybe) + ")"
 )
 
@@ -126,7 +131,7 @@ func headers(ctx context.Context, l *finding.Look) error {
 func bodies(ctx context.Context, l *finding.Look) error {
 	defer l.Unmasked()() // a masked value may be the attack
 	odd := "SELECT sha256 FROM bodies WHERE " + inBody
-	sql := l.Groups(`path AS shown, request_body_sha256 AS sent, `+answer, finding.Web+" AND request_body_sha256 IN ("+odd+")")
+	sql := l.Groups(`path AS shown, request_body_sha256 AS sent, `+answer, finding.Web+" AND NOT ("+asWSMan+" AND auth_kind IS NOT NULL) AND request_body_sha256 IN ("+odd+")")
 	sql = strings.Replace(sql, "g AS (", "sent AS (", 1) + fmt.Sprintf(`, b AS MATERIALIZED (SELECT sha256, any_value(left(text, %d)) AS searched FROM bodies WHERE sha256 IN (SELECT sent FROM sent) AND part = 0 AND text IS NOT NULL GROUP BY sha256 ORDER BY min(first_call_no), sha256 LIMIT %d),
 		g AS (SELECT sent.*, searched FROM sent JOIN b ON sha256 = sent)`, maxText, maxBodies)
 	return find(ctx, l, "body", sql, l.Args, which)
@@ -175,8 +180,11 @@ func find(ctx context.Context, l *finding.Look, place, groups string, args []any
 
 func (s *sum) report(l *finding.Look, place string) {
 	r := s.row
-	f := finding.Finding{Kind: s.of.kind, Key: s.of.kind + "\x00" + s.of.label + "\x00" + place, Severity: finding.Low, Confidence: finding.Likely, CVEs: []string{},
+	f := finding.Finding{Techniques: []string{"T1190"}, Kind: s.of.kind, Key: s.of.kind + "\x00" + s.of.label + "\x00" + place, Severity: finding.Low, Confidence: finding.Likely, CVEs: []string{},
 		What: plural.Sprintf("%s sent %s in the %s of %d {request|requests} to %s", r.Src, s.of.label, place, r.Count, r.Dst)}
+	if s.of.technique != "" {
+		f.Techniques = []string{s.of.technique}
+	}
 	if s.of.cve != "" {
 		f.CVEs = []string{s.of.cve}
 	}
