@@ -45,6 +45,12 @@ func TestBruteForce(t *testing.T) {
 		ftp(d, "203.0.113.7", "10.0.0.2:21", "ann", "530 Login incorrect.")              // from outside
 		ftp(d, "10.0.0.5", "10.0.0.2:21", []string{"ann", "eve"}[i/6], "530 incorrect.") // enters in the end
 		try(d, "10.0.0.6", "10.0.0.2:80", traffic.HTTP("GET /in HTTP/1.1", "Host: a", ""), traffic.HTTP("HTTP/1.1 401 Unauthorized", "WWW-Authenticate: Basic\r\n", ""))
+		if i < 6 { // an account each: spraying of few, and one less
+			bind(d, "10.0.0.10", "10.0.0.2:389", fmt.Sprintf("cn=few%d,dc=example", i), 49)
+		}
+		if i < 5 {
+			bind(d, "10.0.0.11", "10.0.0.2:389", fmt.Sprintf("cn=few%d,dc=example", i), 49)
+		}
 		if i < 9 {
 			web(d, "10.0.0.8", "10.0.0.2:80", false) // too few
 		}
@@ -74,5 +80,6 @@ func TestBruteForce(t *testing.T) {
 		"guessing high likely: (outside) failed to log in to 10.0.0.2 over ftp 12 times (of 12 logins), up to 12 within ten minutes, with 1 account",
 		"spraying high likely: 10.0.0.3 failed to log in to 10.0.0.2 over ldap 12 times (of 12 logins), up to 12 within ten minutes, with 12 accounts",
 		"guessing high likely: 10.0.0.5 failed to log in to 10.0.0.2 over ftp 12 times (of 13 logins), up to 12 within ten minutes, with 2 accounts; afterwards it logged in as eve",
+		"spraying high likely: 10.0.0.10 failed to log in to 10.0.0.2 over ldap 6 times (of 6 logins), up to 6 within ten minutes, with 6 accounts",
 		"guessing medium likely: 10.0.0.1 failed to log in to 10.0.0.2 over http 12 times (of 12 logins), up to 12 within ten minutes")
 }

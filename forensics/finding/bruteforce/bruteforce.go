@@ -22,6 +22,7 @@ const (
 	manyFailed  = 10  // with a known result
 	manyShort   = 20  // connections of SSH, whose result is hidden
 	anyShare    = 100 // however many logins succeeded
+	sprayed     = 6   // with a known result, if they are of many accounts
 	manyNames   = 5   // accounts, with at most fewTries each, are spraying
 	fewTries    = 3
 	guessedName = 3 // failures of an account before a login to it succeeded
@@ -50,13 +51,16 @@ func Analyzer() finding.Analyzer {
 	var needs []finding.Need
 	for _, p := range logins {
 		most := manyFailed
-		if p.protocols == "'ssh'" {
+		switch {
+		case p.protocols == "'ssh'":
 			most = manyShort
+		case p.account != "NULL":
+			most = sprayed
 		}
 		needs = append(needs, finding.Calls(p.protocols, finding.AtLeast(most, "protocol IN ("+p.protocols+") AND "+p.is+" AND "+p.failed)))
 	}
 	return finding.Analyzer{Name: "brute-force", Techniques: []string{"T1110"}, Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
-		Doc:   "A client with at least 10 failed logins at one server within ten minutes, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, Telnet, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
+		Doc:   "A client with at least 10 failed logins at one server within ten minutes, 6 if they are of 5 accounts with at most 3 each, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, Telnet, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
 		Steps: []finding.Step{{Needs: needs, Find: find}}}
 }
 
@@ -89,7 +93,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		SELECT f.* EXCLUDE (protocol), protocol AS detail, attempts AS "of", peak::DOUBLE AS number, coalesce(accounts, 0)::DOUBLE AS number2, list_slice(coalesce(names, []), 1, 5) AS evidence,
 			CASE WHEN from_outside THEN 'outside' ELSE '' END || '/' || CASE WHEN accounts >= `+fmt.Sprint(manyNames)+` AND most <= `+fmt.Sprint(fewTries)+` THEN 'spraying' ELSE 'guessing' END || '/' || coalesce(array_to_string(list_slice(entered, 1, 5), ', '), '') AS other
 		FROM f JOIN t USING (`+ends+`) LEFT JOIN s USING (`+ends+`)
-		WHERE peak >= CASE WHEN protocol = 'ssh' THEN `+fmt.Sprint(manyShort)+` ELSE `+fmt.Sprint(manyFailed)+` END AND (f.count * 2 > attempts OR protocol <> 'ssh' AND peak >= `+fmt.Sprint(anyShare)+`)
+		WHERE peak >= CASE WHEN protocol = 'ssh' THEN `+fmt.Sprint(manyShort)+` WHEN accounts >= `+fmt.Sprint(manyNames)+` AND most <= `+fmt.Sprint(fewTries)+` THEN `+fmt.Sprint(sprayed)+` ELSE `+fmt.Sprint(manyFailed)+` END AND (f.count * 2 > attempts OR protocol <> 'ssh' AND peak >= `+fmt.Sprint(anyShare)+`)
 		ORDER BY f.count DESC, src, dst, protocol`, l.Args...)
 	if err != nil {
 		return err
