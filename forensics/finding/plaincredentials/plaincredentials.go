@@ -19,7 +19,7 @@ import (
 // Analyzer returns the analyzer plaintext-credentials.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "plaintext-credentials", Techniques: []string{"T1040", "T1552"}, Basis: finding.Basis{What: "unencrypted requests", Is: []finding.Need{finding.Some("decrypted_by IS NULL AND " + terms.IsRequest)}}, Title: "unencrypted credentials",
-		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, tokens inside the cluster medium.",
+		Doc: "Basic and bearer credentials, cookies and keys in HTTP headers, plaintext logins to databases, directories, mail, file, proxy and access servers, SNMP communities, and passwords in forms, JSON and URLs, without encryption. Passwords are high, and so are tokens sent outside; other tokens are medium, and so are cookies, which may be of no login.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Some(credentials)}, Find: logins},
 			{Needs: []finding.Need{inBodies, inURLs}, Find: passwords},
@@ -56,7 +56,9 @@ func logins(ctx context.Context, l *finding.Look) error {
 			f.What += "; a password hidden with MD5 and the shared secret can be read with that secret, or by guessing it"
 		}
 		if r.Outside {
-			f.Severity = finding.High
+			if r.Other != "cookie" { // most cookies are of no login, and their names are not compared
+				f.Severity = finding.High
+			}
 			f.What += ", to an outside address"
 		}
 		l.Add(r, f)
