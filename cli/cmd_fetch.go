@@ -132,15 +132,15 @@ func (x *fetch) explain(s *offer.Snapshot) {
 // open checks the arguments and prepares a client.
 func (f *fetchFlags) open(e *env, hub, snapshot string) (*fetch, error) {
 	u, err := url.Parse(hub)
-	namespace, name, apart := strings.Cut(snapshot, "/")
-	path := "v1/namespaces/" + namespace
-	if !apart {
-		path, name = "v1", snapshot
+	namespace, name, ok := offer.Split(snapshot)
+	path := "v1"
+	if namespace != "" {
+		path = "v1/namespaces/" + namespace
 	}
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil:
 		return nil, exit.Usagef("%q is not the address of a hub: use https://HOST:PORT", hub)
-	case !offer.Plain(name) || apart && !offer.Plain(namespace):
+	case !ok:
 		return nil, exit.Usagef("%q is not the name of a snapshot", snapshot)
 	case f.output == "":
 		return nil, exit.Usagef("missing output: give -o FOLDER")

@@ -33,17 +33,18 @@ const maxPorts = 30 * time.Second
 func (e *env) cmdFetch() *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:     "fetch SNAPSHOT [-o FOLDER]",
+		Use:     "fetch [NAMESPACE/]SNAPSHOT [-o FOLDER]",
 		Short:   "Get the bundles of a snapshot, and verify them",
 		Long:    `Get the bundles of a snapshot into a folder, one for each node, and verify them.`,
 		Example: "  kubectl pcapsule fetch incident -o incident",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if !offer.Plain(args[0]) {
-				return exit.Usagef("%q is not the name of a snapshot", args[0])
+			_, name, err := named(args[0])
+			if err != nil {
+				return err
 			}
 			if output == "" {
-				output = args[0]
+				output = name
 			}
 			return e.fetch(c.Context(), args[0], output)
 		},
@@ -52,15 +53,24 @@ func (e *env) cmdFetch() *cobra.Command {
 	return c
 }
 
-// fetch gets bundles through a forwarded port.
+// named splits the name of a snapshot.
+func named(arg string) (namespace, name string, err error) {
+	namespace, name, ok := offer.Split(arg)
+	if !ok {
+		err = exit.Usagef("%q is not the name of a snapshot: use SNAPSHOT or NAMESPACE/SNAPSHOT", arg)
+	}
+	return namespace, name, err
+}
+
+// fetch gets bundles from the hub.
 func (e *env) fetch(ctx context.Context, name, dir string) error {
 	return e.withHub(ctx, func(token, address string, flags []string) error {
 		return e.pcapsule(ctx, token, slices.Concat([]string{"fetch", address, name, "-o", dir}, flags)...)
 	})
 }
 
-// withHub forwards a port to the hub while do runs, which gets a token, an address, and the flags with which a
-// command of pcapsule checks the hub's certificate.
+// withHub reaches the hub while do runs, which gets a token, an address, and the flags with which a command of
+// pcapsule checks the hub's certificate.
 func (e *env) withHub(ctx context.Context, do func(token, address string, flags []string) error) error {
 	token, err := e.token(ctx)
 	if err != nil {
@@ -79,12 +89,16 @@ func (e *env) withHub(ctx context.Context, do func(token, address string, flags 
 	if err := errors.Join(err, f.Close()); err != nil {
 		return exit.OutputError(err, f.Name())
 	}
+	flags := []string{"--ca", f.Name(), "--server-name", "pcapsule-hub." + e.namespace + ".svc"}
+	if e.hub != "" {
+		return do(token, e.hub, flags)
+	}
 	port, stop, err := e.forward(ctx, "service/pcapsule-hub", ":"+hubPort)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return do(token, "https://localhost:"+port, []string{"--ca", f.Name(), "--server-name", "pcapsule-hub." + e.namespace + ".svc"})
+	return do(token, "https://localhost:"+port, flags)
 }
 
 func (e *env) cmdTail() *cobra.Command {
@@ -115,7 +129,11 @@ func (e *env) token(ctx context.Context) (string, error) {
 	case e.tokenFile != "":
 		return command.Token(e.tokenFile)
 	case e.account != "":
-		text, err := e.output(ctx, nil, "create", "token", e.account)
+		namespace, name, ok := offer.Split(e.account)
+		if !ok {
+			return "", exit.Usagef("--account: %q is not a service account: use NAME or NAMESPACE/NAME", e.account)
+		}
+		text, err := e.in(namespace).output(ctx, nil, "create", "token", name)
 		return strings.TrimSpace(string(text)), err
 	case os.Getenv("PCAPSULE_TOKEN") != "":
 		return os.Getenv("PCAPSULE_TOKEN"), nil
@@ -128,7 +146,7 @@ func (e *env) token(ctx context.Context) (string, error) {
 		return token, nil
 	}
 	return "", exit.With(errors.New("the user of the kubeconfig has no token that the hub could check"), exit.Usage,
-		"give --account with a service account of the hub's namespace, or a token in $PCAPSULE_TOKEN")
+		"give --account with a service account, or a token in $PCAPSULE_TOKEN")
 }
 
 var forwarding = regexp.MustCompile(`^Forwarding from 127\.0\.0\.1:(\d+) ->`)
@@ -188,9 +206,9 @@ var questions = []question{
 }
 
 func (e *env) cmdQuestion(q question) *cobra.Command {
-	use := q.name + " SNAPSHOT [ARGUMENTS...]"
+	use := q.name + " [NAMESPACE/]SNAPSHOT [ARGUMENTS...]"
 	if q.at == 1 {
-		use = q.name + " QUESTION SNAPSHOT [ARGUMENTS...]"
+		use = q.name + " QUESTION [NAMESPACE/]SNAPSHOT [ARGUMENTS...]"
 	}
 	return &cobra.Command{
 		Use:   use,
@@ -211,8 +229,8 @@ Arguments after the snapshot are passed to pcapsule ` + q.name + `; put its flag
 
 // cached returns the bundles of a snapshot, fetched once.
 func (e *env) cached(ctx context.Context, name string) ([]string, error) {
-	if !offer.Plain(name) {
-		return nil, exit.Usagef("%q is not the name of a snapshot", name)
+	if _, _, err := named(name); err != nil {
+		return nil, err
 	}
 	var s snapshot
 	if err := e.get(ctx, &s, snapshots, name); err != nil {

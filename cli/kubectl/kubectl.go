@@ -23,6 +23,7 @@ import (
 	"github.com/pcapsule/pcapsule/cli/command"
 	"github.com/pcapsule/pcapsule/cli/console"
 	"github.com/pcapsule/pcapsule/cli/exit"
+	"github.com/pcapsule/pcapsule/hub/offer"
 )
 
 // Plugin is the name under which kubectl finds the program.
@@ -55,6 +56,7 @@ func AsPlugin(root *cobra.Command, args []string) []string {
 type env struct {
 	*console.Streams
 	namespace, context, kubeconfig string // of the hub; for kubectl
+	hub                            string // its address; empty: through a forwarded port
 	account, tokenFile             string
 }
 
@@ -70,18 +72,24 @@ Link pcapsule as ` + Plugin + ` in your PATH to use it as a plugin: kubectl pcap
 
 It runs kubectl with your configuration and rights. To fetch bundles it sends the hub a Kubernetes
 token: from your kubeconfig, $PCAPSULE_TOKEN or --token-file, or one that it creates for a service
-account (--account).`,
+account (--account).
+
+SNAPSHOT is the name of a snapshot in the hub's namespace, or NAMESPACE/SNAPSHOT. With the role
+pcapsule-tenant in a namespace you make and get those there; you also need the hub's address (--hub),
+because forwarding its port needs a right in its namespace.`,
 		Example: `  ln -s "$(command -v pcapsule)" /usr/local/bin/` + Plugin + `
   kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule query incident 'http && status_code >= 500'
   kubectl pcapsule tail 'http && status_code >= 500'
+  kubectl pcapsule snapshot shop/incident --last 10m --hub https://hub.example:8443 -o incident
   kubectl pcapsule record shop/payment-7d4b9 --for 1m -o payment.pcapsule`,
 	}
 	fl := c.PersistentFlags()
 	fl.StringVarP(&e.namespace, "namespace", "n", "pcapsule", "namespace of the hub")
 	fl.StringVar(&e.context, "context", "", "context of the kubeconfig")
 	fl.StringVar(&e.kubeconfig, "kubeconfig", "", "kubeconfig file")
-	fl.StringVar(&e.account, "account", "", "service account in the hub's namespace whose token gets bundles")
+	fl.StringVar(&e.hub, "hub", "", "address of the hub, such as https://hub.example:8443 (default: through kubectl port-forward)")
+	fl.StringVar(&e.account, "account", "", "service account whose token gets bundles, of the hub's namespace or NAMESPACE/NAME")
 	fl.StringVar(&e.tokenFile, "token-file", "", "file with a token that gets bundles (default: $PCAPSULE_TOKEN)")
 	c.AddCommand(e.cmdSnapshot(), e.cmdFetch(), e.cmdRecord(), e.cmdTail(), e.cmdMCP())
 	for _, q := range questions {
@@ -106,6 +114,13 @@ func readable(flag, path string) error {
 		return exit.With(fmt.Errorf("%s: %w", flag, err), exit.NotCapture, "")
 	}
 	return f.Close()
+}
+
+// in returns e for the objects of a namespace; "": the hub's.
+func (e *env) in(namespace string) *env {
+	x := *e
+	x.namespace = cmp.Or(namespace, e.namespace)
+	return &x
 }
 
 // kubectl returns a command of kubectl.
@@ -160,9 +175,10 @@ func failed(ctx context.Context, verb string, err error, said string) error {
 	return fmt.Errorf("kubectl %s: %s", verb, said)
 }
 
-// get reads an object of the API.
+// get reads an object of the API, [NAMESPACE/]NAME.
 func (e *env) get(ctx context.Context, out any, kind, name string) error {
-	text, err := e.output(ctx, nil, "get", kind, name, "-o", "json")
+	namespace, plain, _ := offer.Split(name)
+	text, err := e.in(namespace).output(ctx, nil, "get", kind, plain, "-o", "json")
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const fakeKubectl = `#!/bin/sh
 echo "$*" >>"$FAKE/lines"
 case "$1 $2" in
 "create -f") cat >"$FAKE/created"; [ -e "$FAKE/exists" ] && { echo 'Error from server (AlreadyExists): snapshots "x" already exists' >&2; exit 1; }
-	echo '{"metadata":{"name":"x","uid":"0b1c"}}' ;;
+	cat "$FAKE/snapshot.1" ;;
 "get snapshots.pcapsule.dev"*) [ "$3" = -o ] && { cat "$FAKE/list"; exit; }
 	cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
 "get captures.pcapsule.dev") cat "$FAKE/snapshot.$([ -e "$FAKE/asked" ] && echo 2 || echo 1)"; touch "$FAKE/asked" ;;
@@ -39,12 +39,13 @@ esac
 type cluster struct {
 	t   *testing.T
 	dir string
+	hub *fakeHub
 }
 
 func newCluster(t *testing.T) *cluster {
 	h := newHub(t)
 	h.offer.Missing = nil
-	c := &cluster{t, t.TempDir()}
+	c := &cluster{t, t.TempDir(), h}
 	ca, err := os.ReadFile(h.ca)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,7 @@ func (c *cluster) put(name, text string) {
 }
 
 func (c *cluster) status(n int, text string) {
-	c.put("snapshot."+string(rune('0'+n)), `{"metadata":{"name":"x","uid":"0b1c"},"status":`+strings.Replace(text, "{", `{"snapshot":"x",`, 1)+"}")
+	c.put("snapshot."+string(rune('0'+n)), `{"metadata":{"name":"x",`+map[bool]string{true: `"namespace":"shop",`}[c.hub.tenant]+`"uid":"0b1c"},"status":`+strings.Replace(text, "{", `{"snapshot":"x",`, 1)+"}")
 }
 
 func (c *cluster) read(name string) string {
@@ -112,6 +113,45 @@ func TestKubectlSnapshot(t *testing.T) {
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 || list[0].Name() != "x-a.pcapsule" {
 		t.Errorf("got %v, %v", list, err)
+	}
+}
+
+// TestKubectlTenant makes a snapshot outside the hub's namespace, gets it without a forwarded port, and asks about it.
+func TestKubectlTenant(t *testing.T) {
+	c := newCluster(t)
+	c.hub.tenant = true
+	c.status(1, `{"phase":"Ready","collected":"1/1","nodes":[{"name":"a","state":"Bundled"}]}`)
+	c.status(2, `{"phase":"Ready","collected":"1/1","nodes":[{"name":"a","state":"Bundled"}]}`)
+	t.Chdir(t.TempDir())
+	hub := []string{"--hub", c.hub.url, "--account", "shop/ada"}
+	code, out, errOut := c.run(append(hub, "snapshot", "shop/x", "--last", "10m", "-o", "got")...)
+	if code != exit.Done || !strings.HasPrefix(out, "shop/x: ready, 1/1 nodes\n") {
+		t.Fatalf("%d %s%s", code, out, errOut)
+	}
+	if code, out, errOut := c.run(append(hub, "fetch", "shop/x")...); code != exit.Done {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	for _, dir := range []string{"got", "x"} {
+		if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+			t.Errorf("%s: %v, %v", dir, list, err)
+		}
+	}
+	if code, out, errOut := c.runProgram(append(hub, "query", "shop/x", "dns", "--", "--count")...); code != 0 || !strings.Contains(out, "21") {
+		t.Errorf("%d %s%s", code, out, errOut)
+	}
+	lines := c.read("lines")
+	for _, want := range []string{"create -f - -o json --namespace=shop\n", "get snapshots.pcapsule.dev x -o json --namespace=shop\n", "create token ada --namespace=shop\n", "get configmap pcapsule-ca -o jsonpath={.data.ca\\.crt} --namespace=pcapsule\n"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("kubectl was not asked with %s", want)
+		}
+	}
+	if strings.Contains(lines, "port-forward") {
+		t.Errorf("a port was forwarded:\n%s", lines)
+	}
+	for _, wrong := range [][]string{{"fetch", "shop/x/y"}, {"fetch", "/x"}, {"query", "../x", "dns"}, {"snapshot", "shop/", "--last", "1m"}, {"fetch", "x", "--account", "a/b/c"}} {
+		if code, out, errOut := c.run(wrong...); code != exit.Usage || !strings.Contains(errOut, "is not") {
+			t.Errorf("%v: %d %s%s", wrong, code, out, errOut)
+		}
 	}
 }
 

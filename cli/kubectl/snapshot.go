@@ -27,9 +27,10 @@ const (
 // snapshot has the fields of a Snapshot or Capture that this command reads; package hub/resource has all of them.
 type snapshot struct {
 	Metadata struct {
-		Name    string `json:"name"`
-		UID     string `json:"uid"`
-		Created string `json:"creationTimestamp"`
+		Namespace string `json:"namespace"`
+		Name      string `json:"name"`
+		UID       string `json:"uid"`
+		Created   string `json:"creationTimestamp"`
 	} `json:"metadata"`
 	Spec   request `json:"spec"`
 	Status struct {
@@ -53,6 +54,14 @@ type snapshot struct {
 			Message string `json:"message"`
 		} `json:"conditions"`
 	} `json:"status"`
+}
+
+// name is a snapshot's name on the command line, [NAMESPACE/]NAME.
+func (e *env) name(s *snapshot) string {
+	if s.Metadata.Namespace == "" || s.Metadata.Namespace == e.namespace {
+		return s.Metadata.Name
+	}
+	return s.Metadata.Namespace + "/" + s.Metadata.Name
 }
 
 // condition returns the message of a condition that has a value.
@@ -96,11 +105,12 @@ func (e *env) cmdSnapshot() *cobra.Command {
 	var wait, last, retain time.Duration
 	var output string
 	c := &cobra.Command{
-		Use:   "snapshot [NAME] --last 10m",
+		Use:   "snapshot [[NAMESPACE/]NAME] --last 10m",
 		Short: "Freeze a window of the recordings of all nodes",
 		Long: `Freeze a window of the recordings of all nodes as a resource Snapshot, and wait until its bundles can be
 fetched. If you select pods, only the nodes on which they ran are collected, and the bundles contain
-only the connections of these pods. Without NAME, a name is generated. kubectl describe snapshot shows the state of each node.`,
+only the connections of these pods. Without NAME, a name is generated. With NAMESPACE, other than that of the hub, the
+bundles have the traffic of that namespace only. kubectl describe snapshot shows the state of each node.`,
 		Example: `  kubectl pcapsule snapshot incident --last 10m
   kubectl pcapsule snapshot checkout --last 10m --workload shop/Deployment/checkout --kfl 'http && failed'
   kubectl pcapsule snapshot --from 2026-11-20T09:00:00Z --to 2026-11-20T09:05:00Z --node worker-1 -o night`,
@@ -126,16 +136,17 @@ only the connections of these pods. Without NAME, a name is generated. kubectl d
 			if err != nil {
 				return err
 			}
+			name = e.name(s)
 			if wait == 0 && output == "" {
-				fmt.Fprintf(e.Out, "%s: created\n", s.Metadata.Name)
+				fmt.Fprintf(e.Out, "%s: created\n", name)
 				return nil
 			}
-			if s, err = e.await(c.Context(), snapshots, s.Metadata.Name, wait); err != nil {
+			if s, err = e.await(c.Context(), snapshots, name, wait); err != nil {
 				return err
 			}
 			e.summary(s)
 			if output != "" {
-				return e.fetch(c.Context(), s.Metadata.Name, output)
+				return e.fetch(c.Context(), name, output)
 			}
 			return nil
 		},
@@ -184,12 +195,13 @@ func (r *request) window(now int64) error {
 	return err
 }
 
-// create makes an object of a kind. Without a name, the API makes one from prefix.
+// create makes an object of a kind, [NAMESPACE/]NAME. Without a name, the API makes one from prefix.
 func (e *env) create(ctx context.Context, kind, name, prefix string, r request) (*snapshot, error) {
-	id := map[string]string{"generateName": prefix}
+	id, namespace := map[string]string{"generateName": prefix}, ""
 	if name != "" {
-		if !offer.Plain(name) {
-			return nil, exit.Usagef("%q is not the name of a snapshot", name)
+		var err error
+		if namespace, name, err = named(name); err != nil {
+			return nil, err
 		}
 		id = map[string]string{"name": name}
 	}
@@ -197,7 +209,7 @@ func (e *env) create(ctx context.Context, kind, name, prefix string, r request) 
 	if err != nil {
 		return nil, fmt.Errorf("writing the resource: %w", err)
 	}
-	if text, err = e.output(ctx, text, "create", "-f", "-", "-o", "json"); err != nil {
+	if text, err = e.in(namespace).output(ctx, text, "create", "-f", "-", "-o", "json"); err != nil {
 		return nil, err
 	}
 	var s snapshot
@@ -207,7 +219,7 @@ func (e *env) create(ctx context.Context, kind, name, prefix string, r request) 
 	return &s, nil
 }
 
-// await waits until a snapshot, or that of a Capture, can be fetched.
+// await waits until a snapshot, or that of a Capture, [NAMESPACE/]NAME, can be fetched.
 func (e *env) await(ctx context.Context, kind, name string, wait time.Duration) (*snapshot, error) {
 	what := strings.TrimSuffix(kind, "s.pcapsule.dev")
 	seen := ""
@@ -231,7 +243,8 @@ func (e *env) await(ctx context.Context, kind, name string, wait time.Duration) 
 			seen = now
 		}
 		if time.Now().After(end) {
-			return nil, exit.With(fmt.Errorf("%s %s is not ready: its phase is %q", what, name, s.Status.Phase), exit.Limit, "kubectl -n "+e.namespace+" describe "+what+" "+name+" shows why")
+			namespace, plain, _ := offer.Split(name)
+			return nil, exit.With(fmt.Errorf("%s %s is not ready: its phase is %q", what, name, s.Status.Phase), exit.Limit, "kubectl -n "+e.in(namespace).namespace+" describe "+what+" "+plain+" shows why")
 		}
 		select {
 		case <-ctx.Done():
@@ -241,10 +254,14 @@ func (e *env) await(ctx context.Context, kind, name string, wait time.Duration) 
 	}
 }
 
-// summary prints what a snapshot has, and warns of nodes that are missing.
+// summary prints what a snapshot has, and warns of nodes that are missing. The status of one outside the hub's
+// namespace has no counts.
 func (e *env) summary(s *snapshot) {
-	fmt.Fprintf(e.Out, "%s: ready, %s nodes, %s, %s\n", s.Metadata.Name, s.Status.Collected,
-		plural.Count(s.Status.Packets, "packet", "packets"), plural.Count(s.Status.Calls, "call", "calls"))
+	text := fmt.Sprintf("%s: ready, %s nodes", e.name(s), s.Status.Collected)
+	if e.name(s) == s.Metadata.Name {
+		text += ", " + plural.Count(s.Status.Packets, "packet", "packets") + ", " + plural.Count(s.Status.Calls, "call", "calls")
+	}
+	fmt.Fprintln(e.Out, text)
 	for _, n := range s.Status.Nodes {
 		if n.State == "Missing" || n.State == "Failed" {
 			e.Warn("coverage gap: node %s (%s): %s", n.Name, n.Reason, n.Message)

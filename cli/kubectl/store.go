@@ -84,7 +84,7 @@ func (x *Store) Snapshots(ctx context.Context) ([]store.Snapshot, error) {
 
 // describe is a snapshot as assistants see it.
 func (x *Store) describe(s *snapshot) store.Snapshot {
-	v := store.Snapshot{Name: s.Metadata.Name, Status: "recording", CreatedAt: s.Metadata.Created, From: s.Status.From, To: s.Status.To, Nodes: len(s.Status.Nodes),
+	v := store.Snapshot{Name: x.e.name(s), Status: "recording", CreatedAt: s.Metadata.Created, From: s.Status.From, To: s.Status.To, Nodes: len(s.Status.Nodes),
 		Packets: s.Status.Packets, Bytes: s.Status.Bytes, Filter: s.Spec.Select.text(), Dissections: []string{}}
 	from, err1 := time.Parse(time.RFC3339Nano, v.From)
 	to, err2 := time.Parse(time.RFC3339Nano, v.To)
@@ -131,17 +131,18 @@ func (x *Store) CreateSnapshot(ctx context.Context, r store.SnapshotRequest) (st
 
 // DeleteSnapshot implements store.Store. A Capture goes with its snapshot.
 func (x *Store) DeleteSnapshot(ctx context.Context, name string) error {
-	if !offer.Plain(name) {
+	namespace, plain, ok := offer.Split(name)
+	if !ok {
 		return store.BadRequest("%.100q is not the name of a snapshot", name)
 	}
 	x.mu.Lock()
 	delete(x.fetched, name)
 	x.mu.Unlock()
 	kind := snapshots
-	if capture, ok := strings.CutPrefix(name, "capture-"); ok {
-		kind, name = captures, capture
+	if capture, ok := strings.CutPrefix(plain, "capture-"); ok {
+		kind, plain = captures, capture
 	}
-	_, err := x.e.output(ctx, nil, "delete", kind, name, "--wait=false")
+	_, err := x.e.in(namespace).output(ctx, nil, "delete", kind, plain, "--wait=false")
 	return errRequest(err)
 }
 
@@ -161,6 +162,9 @@ func (x *Store) Capture(ctx context.Context, r store.CaptureRequest) (store.Snap
 		return none, err
 	}
 	name := strings.TrimPrefix(strings.ToLower(r.Name), "capture-")
+	if !offer.Plain(name) {
+		return none, store.BadRequest("%.100q is not the name of a recording", r.Name)
+	}
 	if _, err := x.e.create(ctx, "Capture", name, "", q); err != nil {
 		return none, errRequest(err)
 	}

@@ -55,6 +55,15 @@ var plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[
 // also a plain name of a file.
 func Plain(s string) bool { return plain().MatchString(s) && !strings.Contains(s, "..") }
 
+// Split splits [NAMESPACE/]SNAPSHOT. Without a namespace the snapshot is in the hub's.
+func Split(s string) (namespace, name string, ok bool) {
+	namespace, name, apart := strings.Cut(s, "/")
+	if !apart {
+		return "", s, Plain(s)
+	}
+	return namespace, name, Plain(namespace) && Plain(name)
+}
+
 // Check returns an error if a hub's offer must not be used.
 func (s *Snapshot) Check() error {
 	seen := map[string]bool{}
