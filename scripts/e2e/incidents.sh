@@ -2,7 +2,7 @@
 # Recording pods from now on, and snapshots of what happens to them: a crash, a container without memory, a rollout
 # that fails, a burst of errors.
 . "$(dirname "$0")/lib.sh"
-start pcinc 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
+start pcinc 2
 cat >"$dir/values.yaml" <<-'EOF'
 	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
 	recorder: {maxSize: 100Mi, peers: pods, extraArgs: [--reserve=32Mi, --segment-time=5s]}

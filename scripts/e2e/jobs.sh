@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Jobs that bundle a snapshot of two nodes, with pods that are killed, and keys that a RecorderConfig chooses.
 . "$(dirname "$0")/lib.sh"
-start pcjob 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
+start pcjob 2
 
 # The volume is on node1, as a disk of a cloud is on one node at a time. Pods of Jobs have little of a processor, so
 # that there is time to kill them. Every snapshot is a large one.

@@ -3,6 +3,8 @@
 #   E2E_CLUSTER  folder with up.sh, in.sh and down.sh (default ../shared/cluster beside the project)
 #   E2E_SECONDS  seconds of traffic (default 25)
 #   E2E_KEEP=1   keep the cluster and the files
+#   E2E_NODES    nodes of the scenes that run on one or two (default 2)
+#   E2E_BUILT    folder for images and Helm, which are built again only if they are not there (default: built for each scene)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cluster=${E2E_CLUSTER:-$PWD/../shared/cluster}
@@ -11,6 +13,7 @@ cluster=${E2E_CLUSTER:-$PWD/../shared/cluster}
 export PCAPSULE_E2E_DIR=${PCAPSULE_E2E_DIR:-/var/tmp/pcapsule-e2e}
 [ -x "$PCAPSULE_E2E_DIR/bin/kubelet" ] || { echo "e2e: needs the cluster's programs: $cluster/up.sh --build-only" >&2; exit 1; }
 seconds=${E2E_SECONDS:-25}
+nodes=${E2E_NODES:-2}
 # Below the cluster's folder, which is visible to its nodes.
 dir=$(mktemp -d "$PCAPSULE_E2E_DIR/record.XXXXXX")
 ring=/var/lib/pcapsule/ring
@@ -46,19 +49,26 @@ some() { # WHAT COUNT
 	if [ "${2:-0}" -gt 0 ] 2>/dev/null; then say "ok    $1: $2"; else say "WRONG $1: ${2:-nothing}, want some"; failed=$((failed + 1)); fi
 }
 
-# start NAME NODES PROGRAM...: builds images of programs, as make images does, and starts a cluster. Reading keys
-# and naming processes needs the kernel's process numbers, so nodes have no PID namespace.
+# built FOLDER: images of all programs, as make images makes them, and Helm in the version of deploy/helm/go.mod.
+built() {
+	[ -x "$1/helm" ] && return
+	go run ./scripts/release images -o "$1/images" -repository e2e.local -tag 1 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
+	CGO_ENABLED=0 go build -C deploy/helm -ldflags '-s -w' -o "$1/helm" helm.sh/helm/v4/cmd/helm
+}
+
+# start NAME NODES: builds images and starts a cluster. Reading keys and naming processes needs the kernel's process
+# numbers, so nodes have no PID namespace.
 start() {
 	export PCAPSULE_E2E_NAME=$1$$ NODES=$2 PIDNS=0
-	shift 2
+	local from=${E2E_BUILT:-$dir}
 	say "building"
-	go run ./scripts/release images -o "$dir/images" -repository e2e.local -tag 1 "$@" 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
+	built "$from"
 	make -s build
 	cp bin/pcapsule "$dir/"
-	CGO_ENABLED=0 go build -C deploy/helm -ldflags '-s -w' -o "$dir/helm" helm.sh/helm/v4/cmd/helm
+	[ "$from" = "$dir" ] || cp "$from/helm" "$dir/"
 	say "starting a cluster"
 	timeout 300 "$cluster/up.sh" --no-build >"$dir/up.log" 2>&1 || { tail -n 20 "$dir/up.log" >&2; exit 1; }
-	timeout 120 "$cluster/load.sh" "$dir"/images/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
+	timeout 120 "$cluster/load.sh" "$from"/images/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }
 }
 
 # A case is one bundle or several. A question that fails is not an empty answer.
@@ -79,11 +89,17 @@ install_chart() {
 	k -n pcapsule rollout status deploy/pcapsule-hub --timeout=90s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }
 }
 
+# spread FILE: applies pods of node1 and node2, on a cluster of one node all on that.
+spread() {
+	cp "$1" "$dir/spread.yaml"
+	[ "$NODES" != 1 ] || sed -i 's/node2/node1/' "$dir/spread.yaml"
+	k apply -f "$dir/spread.yaml" >/dev/null
+}
 # start_pods: those of two-nodes.yaml, which talk for a while.
 start_pods() {
 	local d
 	say "starting pods"
-	k apply -f scripts/e2e/two-nodes.yaml >/dev/null
+	spread scripts/e2e/two-nodes.yaml
 	for d in web store front back; do k -n shop rollout status "deploy/$d" --timeout=90s >/dev/null; done
 	sleep "$seconds"
 	for d in front back; do
@@ -112,12 +128,27 @@ people() {
 fetch() { # SNAPSHOT TOKEN FLAGS...
 	timeout 110 "$cluster/in.sh" "$dir/pcapsule" fetch "https://$hub:8443" "$1" --ca "$dir/ca.crt" --server-name pcapsule-hub.pcapsule.svc --token-file "$dir/$2" "${@:3}"
 }
+# complete_calls CLIENT FIRST LAST: what a client says that it did in a time range, against the bundles: each request has
+# a number. Nothing was lost, so nothing may be missing.
+complete_calls() {
+	local least most
+	rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$1' and status_code = 200 and ts_ns > $2 and ts_ns < $3" | sort -n >"$dir/seen"
+	least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
+	k -n shop logs "deploy/$1" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
+	some "requests that $1 says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
+	is "requests of $1 that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
+}
+# window SNAPSHOT: sets first and last, without the first and the last second: a call at the edge may be in one node's
+# window only. The namespace is the hub's, or the second argument.
+window() {
+	local w
+	w=($(k -n "${2:-pcapsule}" get snapshot "$1" -o jsonpath='{.status.from} {.status.to}'))
+	first=$(($(date -d "${w[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${w[1]}" +%s%N) - 1000000000))
+}
 # both_sides SNAPSHOT: every call of the clients was seen on both nodes, and none is missing.
 both_sides() {
-	local window way client server from to calls all first last least most
-	# Without the first and the last second: a call at the edge may be in one node's window only.
-	window=($(k -n pcapsule get snapshot "$1" -o jsonpath='{.status.from} {.status.to}'))
-	first=$(($(date -d "${window[0]}" +%s%N) + 1000000000)) last=$(($(date -d "${window[1]}" +%s%N) - 1000000000))
+	local way client server from to calls all first last
+	window "$1"
 	for way in "front web node1 node2" "back store node2 node1"; do
 		read -r client server from to <<<"$way"
 		calls="http && path == '/from-$client' && status_code == 200 && ts_ns > $first && ts_ns < $last"
@@ -126,14 +157,7 @@ both_sides() {
 		is "of these with pod, workload and node of both sides, service and process" "$all" "$(count "$calls && src.namespace == 'shop' && src.pod.startsWith('$client-') && src.workload == '$client' && src.node == '$from' && src.process == 'talk' && dst.namespace == 'shop' && dst.pod.startsWith('$server-') && dst.workload == '$server' && dst.service == '$server' && dst.node == '$to' && dst.process == 'talk'")"
 		is "of these seen on both nodes" "$all" "$(rows "select count(*) from calls c join sightings s on s.of_bundle = c.bundle and s.of_call_no = c.call_no where c.path = '/from-$client' and c.status_code = 200 and c.ts_ns > $first and c.ts_ns < $last and s.bundle <> c.bundle")"
 	done
-	# What the clients say that they did: each request has a number. Nothing was lost, so nothing may be missing.
-	for client in front back; do
-		rows "select regexp_extract(query_string, 'n=([0-9]+)', 1) from calls where path = '/from-$client' and status_code = 200 and ts_ns > $first and ts_ns < $last" | sort -n >"$dir/seen"
-		least=$(head -n 1 "$dir/seen") most=$(tail -n 1 "$dir/seen")
-		k -n shop logs "deploy/$client" | sed -n 's/^200 OK .*?n=//p' | awk -v a="${least:-1}" -v b="${most:-0}" '$1 >= a && $1 <= b' | sort -n >"$dir/said"
-		some "requests that $client says it made, from number ${least:-?} to ${most:-?}" "$(wc -l <"$dir/said")"
-		is "requests of $client that are missing, or there twice" "" "$(diff "$dir/said" "$dir/seen" | grep '^[<>]' | tr '\n' ' ')"
-	done
+	for client in front back; do complete_calls "$client" "$first" "$last"; done
 }
 # configure SPEC [NAME]: writes the RecorderConfig.
 configure() { resource RecorderConfig "${2:-default}" "$1"; }

@@ -2,7 +2,7 @@
 # The recorder on a real cluster of one node: the manifest of deploy/kustomize, pods of
 # three namespaces that talk, a snapshot while recording continues, and checks of its content.
 . "$(dirname "$0")/lib.sh"
-start pcrec 1 pcapsule-recorder scripts/e2e/talk
+start pcrec 1
 
 # The manifest without the hub, adapted to the small disk of such a node, with another image, two more capabilities
 # for keys, and rules.

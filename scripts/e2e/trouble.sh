@@ -2,7 +2,7 @@
 # What goes wrong in clusters: addresses that are used again, an API server that is away, a slow network that breaks,
 # a full volume; and ways that packets take: through a proxy beside the client, and from the node's own network.
 . "$(dirname "$0")/lib.sh"
-start pctrb 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
+start pctrb 2
 cat >"$dir/values.yaml" <<-'EOF'
 	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
 	recorder: {maxSize: 100Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}

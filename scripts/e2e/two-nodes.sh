@@ -2,7 +2,7 @@
 # Hub and recorders on a real cluster of two nodes: the chart, calls between the nodes, a Snapshot,
 # its bundles as one case, a hub and a recorder that are killed, and a node whose power is cut.
 . "$(dirname "$0")/lib.sh"
-start pchub 2 pcapsule-recorder pcapsule-hub pcapsule scripts/e2e/talk
+start pchub 2
 go test -c -o "$dir/questions" ./mcp/questions
 go run ./scripts/release images -o "$dir/next" -repository e2e.local -tag 2 pcapsule-recorder 2>"$dir/images.log" || { cat "$dir/images.log" >&2; exit 1; }
 timeout 120 "$cluster/load.sh" "$dir"/next/*.image.tar >"$dir/load.log" 2>&1 || { cat "$dir/load.log" >&2; exit 1; }

@@ -4,7 +4,7 @@
 // certificate, or requests pages repeatedly.
 //
 //	talk serve [URL]    port 8080 in clear, port 8443 over TLS; below /broken/ the status is 500, below /slow/ it
-//	                    takes 600 ms, below /empty/ the page is [], and below /orders/ it first asks URL, with the same X-Request-Id
+//	                    takes 600 ms, below /empty/ the page is [], /big/N has N random bytes, and below /orders/ it first asks URL, with the same X-Request-Id
 //	talk get URL...     each of them twice a second, on a connection of its own, with a number: ?n=1
 //	                    and so on; prints the status and the URL
 //	talk once N URL     N times at once, then ends
@@ -99,6 +99,15 @@ func serve(behind string) error {
 			w.WriteHeader(http.StatusInternalServerError)
 		case strings.HasPrefix(r.URL.Path, "/empty/"):
 			fmt.Fprintln(w, "[]")
+			return
+		case strings.HasPrefix(r.URL.Path, "/big/"):
+			n, err := strconv.ParseInt(r.URL.Path[len("/big/"):], 10, 64)
+			if err == nil {
+				_, err = io.CopyN(w, rand.Reader, n)
+			}
+			if err != nil {
+				log.Print(err)
+			}
 			return
 		case strings.HasPrefix(r.URL.Path, "/slow/"):
 			time.Sleep(600 * time.Millisecond)

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Reading evidence does not replace it: fetches of ten times the ring's size, through the Service and through a
+# forwarded port, and every other packet is still there.
+. "$(dirname "$0")/lib.sh"
+start pcrdr "$nodes"
+ring=$((64 << 20))
+cat >"$dir/values.yaml" <<-'EOF'
+	image: {registry: e2e.local, tag: "1", pullPolicy: Never}
+	recorder: {maxSize: 64Mi, extraArgs: [--reserve=32Mi, --segment-time=5s]}
+	hub: {nodeSelector: {kubernetes.io/hostname: node1}}
+EOF
+install_chart "$dir/values.yaml"
+people
+start_pods
+say "a snapshot with something to read"
+k -n shop exec deploy/front -- /talk once 8 http://web.shop/big/1000000 >/dev/null
+sleep 6
+snapshot heavy '{last: 15s}'
+ready heavy
+# recorders: a metric of all of them, added up.
+recorders() {
+	local a
+	for a in $(k -n pcapsule get pod -l app.kubernetes.io/name=pcapsule-recorder -o jsonpath='{.items[*].status.podIP}'); do
+		timeout 20 "$cluster/in.sh" curl -sS "http://$a:9464/metrics"
+	done | awk -v name="pcapsule_recorder_$1" 'index($1, name) == 1 {n += $2} END {printf "%d\n", n}'
+}
+begun=$(date +%s%N)
+before=$(recorders packets_forbidden_total)
+# read_all WHAT COMMAND...: reads until ten times the ring's size was sent.
+read_all() {
+	local sent=0 n=0
+	say "reading $1"
+	while [ "$sent" -lt $((10 * ring)) ]; do
+		rm -rf "$dir/got"
+		"${@:2}" -o "$dir/got" >/dev/null 2>"$dir/read.log" || { cat "$dir/read.log"; trouble; exit 1; }
+		sent=$((sent + $(du -sb "$dir/got" | cut -f 1))) n=$((n + 1))
+	done
+	say "$n times, $((sent >> 20)) MiB"
+}
+# still NAME: what the pods said since the begin is in a snapshot, on both sides.
+still() {
+	sleep 6
+	snapshot "$1" "{from: \"$(date -u -d "@$((begun / 1000000000))" +%FT%TZ)\", to: \"$(date -u +%FT%TZ)\"}"
+	ready "$1"
+	is "every node's part is there, from the begin on" True "$(complete "$1")"
+	fetch "$1" token -o "$dir/$1" || { trouble; exit 1; }
+	bundles=("$dir/$1"/*.pcapsule)
+	window "$1"
+	for client in front back; do complete_calls "$client" "$first" "$last"; done
+	is "packets lost" "" "$(rows "select source, reason, packets from coverage where kind = 'hole' and reason in ('drop', 'retention') and packets > 0")"
+	is "connections of the hub and the recorders" 0 "$(rows "select count(*) from connections where dst_port in (8443, 9465)")"
+	say "packets of others by port: $(rows "select dst_port, sum(bytes_src + bytes_dst) from connections group by 1 order by 2 desc limit 5" | tr '\n' ' ')"
+}
+read_all "through the Service" fetch heavy token
+still service
+some "packets left out and counted" "$(($(recorders packets_forbidden_total) - before))"
+ln -s pcapsule "$dir/kubectl-pcapsule"
+plugin() { timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator "${@:2}"' plugin "$dir" "$@"; }
+begun=$(date +%s%N)
+read_all "through a forwarded port" plugin fetch heavy
+still forwarded
+finish
