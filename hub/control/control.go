@@ -75,8 +75,9 @@ type Controller struct {
 	bundles chan struct{} // held while a bundle is made
 	copies  chan struct{} // held while a snapshot is copied to or from the store
 
-	mu   sync.Mutex
-	runs map[types.UID]*run // snapshots that are being collected
+	mu       sync.Mutex
+	runs     map[types.UID]*run // snapshots that are being collected
+	admitted map[types.UID]bool // snapshots of tenants, until their phase says so
 }
 
 // run is a snapshot that is being collected.

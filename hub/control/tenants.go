@@ -3,10 +3,10 @@ package control
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pcapsule/pcapsule/hub/resource"
 )
@@ -39,27 +39,35 @@ func (c *Controller) refuse(s *resource.Snapshot) (reason, message string) {
 	if from, to, err := s.Window(); err == nil && c.o.Tenants.Window > 0 && time.Duration(to-from) > c.o.Tenants.Window {
 		return "Invalid", fmt.Sprintf("the window is %s: must be at most %s", time.Duration(to-from), c.o.Tenants.Window)
 	}
-	if n := c.before(s); n >= c.o.Tenants.Snapshots {
+	if n, ok := c.admit(s); !ok {
 		return "TooMany", fmt.Sprintf("namespace %s has %d snapshots, the limit is %d: delete one, and create this one again", s.Namespace, n, c.o.Tenants.Snapshots)
 	}
 	return "", ""
 }
 
-// before counts the snapshots of a namespace that were created before one, and did not fail. So two that are created
-// at once do not refuse each other.
-func (c *Controller) before(s *resource.Snapshot) (n int) {
+// admit reports whether a namespace may have one more snapshot, and how many others it has that did not fail. Who
+// comes first gets a place: of the fields of a snapshot, only its phase proves that it was admitted, because people
+// set the others, and times of creation are equal within a second.
+func (c *Controller) admit(s *resource.Snapshot) (others int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	admitted := map[types.UID]bool{}
 	for _, obj := range c.cached.List() {
 		u := obj.(*unstructured.Unstructured)
 		phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
-		if u.GetNamespace() != s.Namespace || u.GetUID() == s.UID || phase == resource.Failed {
-			continue
+		if phase == "" && c.admitted[u.GetUID()] { // its phase is not in the cache yet
+			admitted[u.GetUID()] = true
 		}
-		at := u.GetCreationTimestamp()
-		if at.Before(&s.CreationTimestamp) || at.Equal(&s.CreationTimestamp) && strings.Compare(string(u.GetUID()), string(s.UID)) < 0 {
-			n++
+		if u.GetNamespace() == s.Namespace && u.GetUID() != s.UID && (admitted[u.GetUID()] || phase != "" && phase != resource.Failed) {
+			others++
 		}
 	}
-	return n
+	ok = admitted[s.UID] || others < c.o.Tenants.Snapshots
+	if ok {
+		admitted[s.UID] = true
+	}
+	c.admitted = admitted
+	return others, ok
 }
 
 // accepts returns a function that reports whether a snapshot is about a pod; nil: about all.

@@ -98,6 +98,38 @@ func TestWhatTenantsGetNot(t *testing.T) {
 	check(t, c.awaitIn("fourth", "payments", finished), resource.Done, true, "")
 }
 
+// TestTenantsAtOnce: snapshots that are created in the same second, in any order of their UIDs, or at once, get as many
+// places as there are. A finalizer, which people can set, is none.
+func TestTenantsAtOnce(t *testing.T) {
+	for _, names := range [][]string{{"a", "b", "c"}, {"c", "b", "a"}} {
+		for _, wait := range []bool{true, false} {
+			c := tenants(t, Tenants{Snapshots: 2})
+			c.start()
+			at := v1.Now()
+			for _, name := range names {
+				c.create(name, "shop", func(s *resource.Snapshot) {
+					s.CreationTimestamp, s.Finalizers = at, []string{resource.Finalizer}
+				})
+				if wait {
+					c.awaitIn(name, "shop", finished)
+				}
+			}
+			done := 0
+			for _, name := range names {
+				s := c.awaitIn(name, "shop", finished)
+				if ok, _ := is(s, resource.Done); ok {
+					done++
+				} else {
+					check(t, s, resource.Accepted, false, "TooMany")
+				}
+			}
+			if done != 2 {
+				t.Errorf("%v, one after the other %v: %d snapshots, want 2", names, wait, done)
+			}
+		}
+	}
+}
+
 // TestTenantsKeepLittle: without retainFor, or with a longer one, a snapshot of a tenant ends with the limit. A hold that
 // is set later does not keep it.
 func TestTenantsKeepLittle(t *testing.T) {

@@ -77,16 +77,18 @@ live() { # TOKEN PATH ARGS...
 mkdir "$dir/live"
 for ((i = 0; i < 20; i++)); do
 	live ada /mcp/calls -d db=live -d limit=1000 >"$dir/live/calls"
-	grep -q from-front "$dir/live/calls" && grep -q from-back "$dir/live/calls" && break
+	grep -q /from-front "$dir/live/calls" && grep -q /from-back "$dir/live/calls" && break
 	sleep 2
 done
-for path in from-front from-back; do some "calls $path" "$(grep -o "$path?n=" "$dir/live/calls" | wc -l)"; done
+for path in from-front from-back; do some "calls $path" "$(grep -o "/$path\"" "$dir/live/calls" | wc -l)"; done
 some "planted calls for a person who may see all" "$(live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path.startsWith('/planted')" | grep -o '/planted-' | wc -l)"
-for path in snapshots map entries stats workloads namespaces dissections; do live ada "/mcp/$path" -d db=live >"$dir/live/$path"; done
+for path in databases snapshots dissections; do live ada "/mcp/$path" >"$dir/live/$path"; done
+for path in flows flows/summary resolve/workloads resolve/ips spans; do live ada "/mcp/$path" -d db=live >"$dir/live/${path//\//-}"; done
+some "workloads that are listed" "$(grep -o '"front-' "$dir/live/resolve-workloads" | wc -l)"
 live ada /metrics >"$dir/live/metrics"
 sleep 5
 live ada /metrics >>"$dir/live/metrics"
-live ada /mcp/tail --max-time 15 >"$dir/live/tail" 2>/dev/null || true
+live ada /mcp/tail --max-time 30 >"$dir/live/tail" 2>/dev/null || true
 some "calls of a tail" "$(grep -c from- "$dir/live/tail")"
 clean "live answers" "$dir/live"
 
