@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reading evidence does not replace it: fetches of ten times the ring's size, through the Service and through a
-# forwarded port, and every other packet is still there.
+# Reading evidence does not replace it: fetches of ten times the ring's size through the Service, and every other packet
+# is still there; one fetch through a forwarded port.
 . "$(dirname "$0")/lib.sh"
 start pcrdr "$nodes"
 ring=$((64 << 20))
@@ -54,9 +54,13 @@ still() {
 read_all "through the Service" fetch heavy token
 still service
 some "packets left out and counted" "$(($(recorders packets_forbidden_total) - before))"
+
+# LIMIT: what the kubelet, the runtime and the API server exchange for a forwarded port is recorded, because they
+# exchange everything else as well. The hub's end of it is not.
+say "reading through a forwarded port"
 ln -s pcapsule "$dir/kubectl-pcapsule"
-plugin() { timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator "${@:2}"' plugin "$dir" "$@"; }
 begun=$(date +%s%N)
-read_all "through a forwarded port" plugin fetch heavy
-still forwarded
+timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator fetch heavy -o "$1/forwarded"' plugin "$dir" || { trouble; exit 1; }
+still port
+say "sent: $(($(du -sb "$dir/forwarded" | cut -f 1) >> 20)) MiB"
 finish

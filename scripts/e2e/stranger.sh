@@ -18,11 +18,12 @@ done
 cat >"$dir/profile" <<-EOF
 	cd "$dir"
 	export PATH="$dir:\$PATH" HOME="$dir"
+	trap 'kill \$(jobs -p) 2>/dev/null || true' EXIT
 EOF
 # words: runs commands as they stand, where kubectl and Helm reach the cluster.
 words() {
 	{ cat "$dir/profile"; cat; } >"$dir/words.sh"
-	timeout 300 "$cluster/in.sh" bash -eo pipefail "$dir/words.sh" >"$dir/words.log" 2>&1 || { echo "e2e: the guide's commands fail:"; tail -n +3 "$dir/words.sh"; cat "$dir/words.log"; failed=$((failed + 1)); return 1; }
+	timeout 300 "$cluster/in.sh" bash -eo pipefail "$dir/words.sh" >"$dir/words.log" 2>&1 || { echo "e2e: the guide's commands fail:"; tail -n +4 "$dir/words.sh"; cat "$dir/words.log"; failed=$((failed + 1)); return 1; }
 }
 say "installing"
 block Install 1 | sed -n '/^helm/p' | words || exit 1

@@ -81,7 +81,12 @@ for ((i = 0; i < 20; i++)); do
 	sleep 2
 done
 for path in from-front from-back; do some "calls $path" "$(grep -o "/$path\"" "$dir/live/calls" | wc -l)"; done
-some "planted calls for a person who may see all" "$(live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path.startsWith('/planted')" | grep -o '/planted-' | wc -l)"
+for ((i = 0; i < 20; i++)); do
+	live token /mcp/calls -d db=live -d limit=1000 --data-urlencode "kfl=http && path.startsWith('/planted')" >"$dir/planted"
+	grep -q /planted- "$dir/planted" && break
+	sleep 2
+done
+some "planted calls for a person who may see all" "$(grep -o '/planted-' "$dir/planted" | wc -l)"
 for path in databases snapshots dissections; do live ada "/mcp/$path" >"$dir/live/$path"; done
 for path in flows flows/summary resolve/workloads resolve/ips spans; do live ada "/mcp/$path" -d db=live >"$dir/live/${path//\//-}"; done
 some "workloads that are listed" "$(grep -o '"front-' "$dir/live/resolve-workloads" | wc -l)"

@@ -83,7 +83,10 @@ cat >"$dir/overlay/kustomization.yaml" <<-'EOF'
 	- {name: pcapsule-recorder, newName: e2e.local/pcapsule-recorder, newTag: "1"}
 	- {name: pcapsule-hub, newName: e2e.local/pcapsule-hub, newTag: "1"}
 	patches:
-	- {target: {kind: DaemonSet}, patch: '[{op: add, path: /spec/template/spec/containers/0/args/-, value: --reserve=32Mi}, {op: add, path: /spec/template/spec/containers/0/args/-, value: --max-size=50Mi}]'}
+	- target: {kind: DaemonSet}
+	  patch: |
+	    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --reserve=32Mi}
+	    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --max-size=50Mi}
 EOF
 k apply -k "$dir/overlay" >/dev/null
 k -n pcapsule rollout status ds/pcapsule-recorder --timeout=90s >/dev/null || { trouble; exit 1; }
