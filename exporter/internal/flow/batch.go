@@ -254,8 +254,14 @@ func callMemory(e *dissect.Emission, row int) int {
 	return n + int(heads+min(max(payload-heads, 0), textMost))
 }
 
-// Reset empties the batch for use again.
+// Reset empties the batch for use again. Nobody may refer to its rows any more.
 func (b *Batch) Reset() {
+	for i := range b.Flows {
+		flowRows.Put(b.Flows[i].Row)
+	}
+	for i := range b.Conns {
+		connRows.Put(b.Conns[i].Row)
+	}
 	clear(b.Owners)
 	clear(b.Calls)
 	clear(b.Flows)

@@ -4,11 +4,32 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
+	"sync"
 
 	"github.com/pcapsule/pcapsule/exporter/decode"
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/table"
 )
+
+// Rows of flows and connections are used again when their batch is: in a flood they are 4 of 10 allocated bytes.
+var (
+	flowRows = sync.Pool{New: func() any { return &table.Flow{} }}
+	connRows = sync.Pool{New: func() any { return &table.Connection{} }}
+)
+
+// flowRow is the row of a flow in a batch.
+func flowRow(r table.Flow) *table.Flow {
+	row := flowRows.Get().(*table.Flow)
+	*row = r
+	return row
+}
+
+// connRow is the row of a connection in a batch.
+func connRow(r table.Connection) *table.Connection {
+	row := connRows.Get().(*table.Connection)
+	*row = r
+	return row
+}
 
 // both is the sum of two counts.
 func both(a, b uint32) int64 { return int64(a) + int64(b) }

@@ -376,12 +376,10 @@ func (s *Shard) end(c *Conn, why dissect.End, at dissect.Packet) {
 		s.out.size += anomalyRowCost
 	}
 	for i, f := range c.flows {
-		row := f.row(why, i == 0)
-		s.out.Flows = append(s.out.Flows, FlowRow{f.id, at.No, &row, c.flipped()})
+		s.out.Flows = append(s.out.Flows, FlowRow{f.id, at.No, flowRow(f.row(why, i == 0)), c.flipped()})
 		s.flowIDs.release(f.id)
 	}
-	row := c.row()
-	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, &row, c.flipped(), c.keyLines()})
+	s.out.Conns = append(s.out.Conns, ConnRow{c.id, at.No, connRow(c.row()), c.flipped(), c.keyLines()})
 	s.connIDs.release(c.id)
 	s.out.size += len(c.flows)*flowRowCost + connRowCost
 	s.take(c, -int(c.cost)) // last, because closing may begin what was never begun

@@ -34,11 +34,11 @@ func (s *Shard) show(c *Conn, last dissect.Packet, out *Batch) {
 		c.d.Waiting(func(e dissect.Emission) { out.Calls = append(out.Calls, s.callRow(&e)) })
 	}
 	for i, f := range c.flows {
-		row := f.row(why, i == 0)
+		row := flowRow(f.row(why, i == 0))
 		row.Protocols = slices.Clone(row.Protocols)
-		out.Flows = append(out.Flows, FlowRow{f.id, last.No, &row, c.flipped()})
+		out.Flows = append(out.Flows, FlowRow{f.id, last.No, row, c.flipped()})
 	}
-	row := c.row()
+	row := connRow(c.row())
 	row.Alerts, row.RecordSizes, row.RecordTimes = slices.Clone(row.Alerts), slices.Clone(row.RecordSizes), slices.Clone(row.RecordTimes)
-	out.Conns = append(out.Conns, ConnRow{Conn: c.id, At: last.No, Row: &row, Swapped: c.flipped()})
+	out.Conns = append(out.Conns, ConnRow{Conn: c.id, At: last.No, Row: row, Swapped: c.flipped()})
 }
