@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf16"
+	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
 )
@@ -48,6 +49,32 @@ func formsOf(value, whole string) []form {
 			list = append(list, form{text: code, with: string(hpack.AppendHuffmanString(nil, with)), packed: true})
 		}
 	}
+	return list
+}
+
+// maxMemo is how many bytes a formsMemo keeps.
+const maxMemo = 1 << 20
+
+// formsMemo remembers what formsOf returned: the same names and tokens come in packet after packet.
+type formsMemo struct {
+	known map[[2]string][]form
+	size  int
+}
+
+func (m *formsMemo) of(value, whole string) []form {
+	key := [2]string{value, whole}
+	if list, ok := m.known[key]; ok {
+		return list
+	}
+	list := formsOf(value, whole)
+	size := len(value) + len(whole)
+	for i := range list {
+		size += int(unsafe.Sizeof(form{})) + len(list[i].text) + len(list[i].with)
+	}
+	if m.size += size; m.known == nil || m.size > maxMemo {
+		m.known, m.size = map[[2]string][]form{}, size
+	}
+	m.known[key] = list
 	return list
 }
 

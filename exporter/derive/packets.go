@@ -85,6 +85,7 @@ type worker struct {
 	seen    encoded.Seen   // payloads that raw has searched
 	touched map[int64]bool // packets that are searched for encodings; nil is all
 	texts   int            // bytes of the streams that are searched for encodings
+	forms   formsMemo
 }
 
 // copied lists the bytes that were replaced by their place in one direction of a conversation,
@@ -274,7 +275,7 @@ func (w *worker) target(t *target, x *item) {
 		return
 	}
 	for _, v := range t.values {
-		for _, f := range formsOf(v.text, v.whole) {
+		for _, f := range w.forms.of(v.text, v.whole) {
 			w.short(f, v, x)
 		}
 	}
