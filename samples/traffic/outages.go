@@ -65,11 +65,16 @@ func expired(c *Capture) {
 
 // handshake is the first flight of a client of TLS, and the answer of a server whose certificate ends at a time.
 func handshake(until time.Time, version uint16) (hello, flight string) {
+	return handshakeFor("payments.shop", until, version)
+}
+
+// handshakeFor is a handshake of a server whose certificate is for a name.
+func handshakeFor(name string, until time.Time, version uint16) (hello, flight string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "payments.shop"}, DNSNames: []string{"payments.shop"}, NotBefore: until.AddDate(0, -3, 0), NotAfter: until}
+	form := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: until.AddDate(0, -3, 0), NotAfter: until}
 	der, err := x509.CreateCertificate(rand.Reader, form, form, &key.PublicKey, key)
 	if err != nil {
 		panic(err)

@@ -74,6 +74,13 @@ func (c *Capture) Close(at time.Duration, name string) {
 	c.tcp(at+2*step, n, true, layers.TCP{ACK: true}, "")
 }
 
+// Leave closes the side of the client of the connection of this name only.
+func (c *Capture) Leave(at time.Duration, name string) {
+	n := c.conns[name]
+	c.tcp(at, n, true, layers.TCP{FIN: true, ACK: true}, "")
+	c.tcp(at+step, n, false, layers.TCP{ACK: true}, "")
+}
+
 // Acknowledge adds an acknowledgement of the server for all that the client sent on the connection of this name.
 func (c *Capture) Acknowledge(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], false, layers.TCP{ACK: true}, "")
@@ -86,9 +93,24 @@ func (c *Capture) Resend(at time.Duration, name, last string) {
 	c.tcp(at, n, true, layers.TCP{ACK: true, PSH: true}, last)
 }
 
+// SendAgain adds what the server sent last on the connection of this name once more.
+func (c *Capture) SendAgain(at time.Duration, name, last string) {
+	n := c.conns[name]
+	n.received -= uint32(len(last))
+	c.tcp(at, n, false, layers.TCP{ACK: true, PSH: true}, last)
+}
+
+// Unseen says that the client of the connection of this name did not receive what the server sent last, so that it acknowledges none of it.
+func (c *Capture) Unseen(name, last string) { c.conns[name].received -= uint32(len(last)) }
+
 // Reset ends the connection of this name by a reset of the client.
 func (c *Capture) Reset(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], true, layers.TCP{RST: true, ACK: true}, "")
+}
+
+// Reject answers what came for a connection that its client has left.
+func (c *Capture) Reject(at time.Duration, name string) {
+	c.tcp(at, c.conns[name], true, layers.TCP{RST: true}, "")
 }
 
 // Drop ends the connection of this name by a reset of the server.

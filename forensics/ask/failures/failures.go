@@ -83,6 +83,8 @@ type FailureGroup struct {
 	Clients  int64    `json:"clients,omitempty" jsonschema:"number of addresses, if src is (outside)"`
 	CallIDs  []string `json:"call_ids" jsonschema:"the first three calls"`
 
+	harmless bool
+
 	Examined int     `json:"examined,omitempty" jsonschema:"calls whose chains were followed; of many calls, a sample spread over time"`
 	Own      int     `json:"own,omitempty" jsonschema:"of these, calls with nothing failed or slow below them: the failure began here"`
 	Causes   []Share `json:"began,omitempty" jsonschema:"origins of the others"`
@@ -110,7 +112,18 @@ var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) 
 
 // failed are the columns of failed calls that are read. All clients outside count as one client.
 var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, ` + terms.Client("src_") + ` AS src,
-	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.Fate + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told`
+	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.Fate + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told, ` + harmless + ` AS harmless`
+
+// harmless is the SQL condition for failures that are part of normal use: a client asks whether a server has something.
+var harmless = func() string {
+	text := "(outcome = 'client_error' AND CASE protocol"
+	for _, t := range table.AllTraits() {
+		if t.Harmless != "" {
+			text += " WHEN '" + t.Protocol + "' THEN coalesce(" + t.Harmless + ", false)"
+		}
+	}
+	return text + " ELSE false END)"
+}()
 
 // classRow is a ClassCount as SQL returns it, and what the calls of the class need.
 type classRow struct {
@@ -274,6 +287,7 @@ type group struct {
 	Tenths  []float64 `json:"tenths"` // the lowest time in milliseconds, the p10, p20 and so on, the highest
 	Waited  bool      `json:"waited"` // no call had a response, and the packets show how long its callers waited
 	Told    bool      `json:"told"`   // each response says that a time had passed
+	Normal  bool      `json:"harmless"`
 	below   []int64   // how long each examined call waited for one that got no response, in nanoseconds
 	GapP10  *float64  `json:"gap_p10"`
 	GapP50  *float64  `json:"gap_p50"`
@@ -304,11 +318,11 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 	}
 	sql := fmt.Sprintf(`WITH %[1]s,
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
-		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, waited, told, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
+		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, waited, told, harmless, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
 		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
 			WINDOW g AS (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY ts_ns, bundle, call_no))
 		SELECT src, dst, protocol, endpoint, status, class, delivery, count(DISTINCT CASE WHEN src = '`+terms.AnyOutside+`' THEN src_ip END) AS clients, count(*) AS calls, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) AS tenths, bool_and(waited) AS waited, bool_and(told) AS told,
+			round(quantile_disc(took, 0.5), 3) AS p50_ms, round(min(took), 3) AS min_ms, round(max(took), 3) AS max_ms, quantile_disc(took, [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]) AS tenths, bool_and(waited) AS waited, bool_and(told) AS told, bool_and(harmless) AS harmless,
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[3]d) FILTER (nth <= %[3]d AND (far <= %[4]d OR nth = 1 OR total <= %[5]d)) AS sample
@@ -342,7 +356,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 		}
 	}
 	for _, g := range list {
-		g.Limit = g.limit()
+		g.Limit, g.harmless = g.limit(), g.Normal
 		f.Groups = append(f.Groups, g.FailureGroup)
 	}
 	return nil
@@ -470,19 +484,26 @@ func (a *Answer) Sentence() string {
 	switch {
 	case a.Happened != nil:
 		s = a.Happened.What + " In all, " + s
-		if a.Happened.Users {
+		if h := a.Happened; h.Users && h.Origin != h.Service && h.Failed < a.Total {
 			s += ", hops included"
 		}
 	case len(a.Groups) > 0:
 		g := &a.Groups[0]
 		s += plural.Sprintf("; most often %s %s by %s: %s, %d {time|times}", g.Dst, g.Endpoint, g.Src, g.Status, g.Calls)
 	}
-	connections := int64(0)
+	shut, reset := int64(0), int64(0)
 	for _, c := range a.Connections {
-		connections += c.Connections
+		if c.What == "reset" {
+			reset += c.Connections
+		} else {
+			shut += c.Connections
+		}
 	}
-	if connections > 0 {
-		s += plural.Sprintf("; %d {connection|connections} failed", connections)
+	if shut > 0 {
+		s += plural.Sprintf("; %d {connection was|connections were} refused or not answered", shut)
+	}
+	if reset > 0 {
+		s += plural.Sprintf("; %d {connection was|connections were} reset", reset)
 	}
 	return s + "."
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
@@ -143,8 +144,10 @@ func (f *Answer) main(ctx context.Context, c *forensics.Case, all *ask.Window) (
 // probes matches the endpoints that machines ask whether a service is well.
 var probes = regexp.MustCompile(`(?i)^(GET|HEAD) .*/(healthz?|health_?check|livez?|liveness|readyz?|readiness|ping|status|metrics)$`)
 
-// isProbe reports whether a group only asks whether a server or host is there.
-func isProbe(g *FailureGroup) bool { return g.Protocol == "icmp" || probes.MatchString(g.Endpoint) }
+// isProbe reports whether a group only asks whether a server or host is there, or has something.
+func isProbe(g *FailureGroup) bool {
+	return g.Protocol == "icmp" || g.harmless || probes.MatchString(g.Endpoint)
+}
 
 // namesFirst reports whether look-ups that failed come before an incident: names that may exist, if the incident is a mistake
 // of its client or a probe, and all if they are more than its requests, and nothing shows why these failed.
@@ -199,7 +202,9 @@ func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
 	for _, g := range list {
 		followed += g.Examined
 		for _, s := range g.Causes {
-			i := slices.IndexFunc(shares, func(x Share) bool { return x.Cause == s.Cause })
+			i := slices.IndexFunc(shares, func(x Share) bool {
+				return x.Cause == s.Cause || sameWait(&f.Causes[x.Cause-1], &f.Causes[s.Cause-1])
+			})
 			if i < 0 {
 				shares = append(shares, s)
 				continue
@@ -209,6 +214,14 @@ func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
 	}
 	slices.SortStableFunc(shares, func(a, b Share) int { return cmp.Compare(b.Calls, a.Calls) })
 	return shares, followed
+}
+
+// sameWait reports whether two origins are the same wait for an answer: their callers gave up, or the server says so.
+func sameWait(a, b *chain.Origin) bool {
+	waited := func(o *chain.Origin) bool {
+		return o.What == "no_answer" && !strings.HasPrefix(o.Status, "reset by the server") || strings.HasSuffix(o.Status, "DEADLINE_EXCEEDED") || strings.HasSuffix(o.Status, ", abandoned")
+	}
+	return a.Src == b.Src && a.Dst == b.Dst && a.Protocol == b.Protocol && a.Endpoint == b.Endpoint && a.Protocol != "tcp" && waited(a) && waited(b)
 }
 
 // beganAt is where the failures of a group began.
@@ -233,7 +246,11 @@ func (f *Answer) originKey(g *FailureGroup) string {
 // sameIncident reports whether the failures of two groups began at the same place, and in the same way if both failed
 // themselves.
 func (f *Answer) sameIncident(a, b *FailureGroup) bool {
-	return f.beganAt(a) == f.beganAt(b) && (a.Status == b.Status || f.originOf(a) != nil || f.originOf(b) != nil)
+	x, y := f.beganAt(a), f.beganAt(b)
+	if x.server == y.server && (x.protocol == "tcp" || y.protocol == "tcp") { // one of them could not even connect
+		return true
+	}
+	return x == y && (a.Status == b.Status || f.originOf(a) != nil || f.originOf(b) != nil)
 }
 
 // maxBesides is how many other kinds of failures a sentence names.
@@ -300,12 +317,20 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 	if f.originOf(&list[0]) == nil {
 		g := &list[0]
 		h.Origin = g.Dst
+		asks, err := ask.Exists(ctx, c, "calls", all.Where+" AND "+terms.Who("src_")+" = ?", all.Values(g.Dst)...)
+		if err != nil {
+			return nil, err
+		}
 		where, err := h.replicas(ctx, c, all, g.Dst, g.Protocol, g.Endpoint)
-		h.What = text + ownWords(g) + "." + where
-		return h, err
+		if err != nil {
+			return nil, err
+		}
+		h.What = ownWords(g, asks) + "." + where
+	} else if err := f.origin(ctx, c, all, h, list); err != nil {
+		return nil, err
 	}
-	err = f.origin(ctx, c, all, h, list)
-	h.What = text + h.What
+	who, err := h.victims(ctx, c, all, services, endpoints)
+	h.What = text + h.What + who
 	return h, err
 }
 
@@ -354,6 +379,11 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 // because says what happened at an origin and how certain that is, and whether something was used up there.
 func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin) (text string, usedUp bool, err error) {
 	p := f.place(o)
+	if len(o.CallIDs) > 0 {
+		if p.reply, err = replies(ctx, c, o.CallIDs); err != nil {
+			return "", false, err
+		}
+	}
 	if o.Protocol == "tls" || o.Protocol == "quic" {
 		text, err = handshakeWords(ctx, c, o, p.server)
 	} else {
@@ -366,6 +396,20 @@ func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin
 type place struct {
 	server string
 	lost   bool // no request arrived
+	reply
+}
+
+// reply is what became of the responses to the calls of an origin.
+type reply struct {
+	Part bool  `json:"part"` // they began and did not end
+	Lost bool  `json:"lost"` // the caller did not acknowledge them whole
+	Late bool  `json:"late"` // they came after the caller had given up
+	Took int64 `json:"took"` // us
+	Gave int64 `json:"gave"` // us, the longest time after which a caller gave up
+}
+
+func replies(ctx context.Context, c *forensics.Case, ids []string) (reply, error) {
+	return ask.One[reply](ctx, c, "SELECT coalesce(bool_and(status_code IS NOT NULL AND (error IN ('cut', 'gap', 'reset', 'timeout') OR error = '"+table.Abandoned+"' AND elapsed_us <= waited_us)), false) AS part, coalesce(bool_and(response_delivered = '"+table.NotDelivered+"'), false) AS lost, coalesce(bool_and(error = '"+table.Abandoned+"' AND elapsed_us > waited_us), false) AS late, coalesce(max(elapsed_us), 0) AS took, coalesce(max(waited_us), 0) AS gave FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
 }
 
 // place finds the groups of the calls of an origin. A server outside has the name that its client used.
@@ -389,39 +433,74 @@ func (f *Answer) place(o *chain.Origin) place {
 	return p
 }
 
-// replicas says which of the pods or addresses of a server failed calls to an endpoint, if others answered them in that time.
-func (h *Happened) replicas(ctx context.Context, c *forensics.Case, all *ask.Window, server, protocol, endpoint string) (string, error) {
+// share is how the calls of some of several replicas or clients failed, if no call of the others did.
+type share struct {
+	bad      []string
+	episode  // Calls and Slow are those of the bad ones and of these the failed ones, Others those of the others
+	others   int
+	one, all string // what they are
+}
+
+// shares divides calls that match a condition by one of their ends, src or dst, into those of ends with failures and of others. It
+// returns nil if chance could have done the same.
+func shares(ctx context.Context, c *forensics.Case, end, where string, args ...any) (*share, error) {
 	rows, more, err := ask.Rows[struct {
-		Replica string `json:"replica"`
-		Pod     bool   `json:"pod"`
-		Calls   int64  `json:"calls"`
-		Failed  int64  `json:"failed"`
-	}](ctx, c, maxReplicas, "SELECT coalesce(dst_pod, dst_ip) AS replica, bool_or(dst_pod IS NOT NULL) AS pod, count(*) AS calls, count(*) FILTER (failed) AS failed FROM calls WHERE "+all.Where+" AND ts_ns >= ? AND "+terms.Who("dst_")+" = ? AND protocol = ? AND endpoint = ? GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT "+fmt.Sprint(maxReplicas+1), all.Values(h.from, server, protocol, endpoint)...)
-	if err != nil || more {
-		return "", err
+		Who    string `json:"who"`
+		Pod    bool   `json:"pod"`
+		Calls  int64  `json:"calls"`
+		Failed int64  `json:"failed"`
+	}](ctx, c, maxReplicas, strings.ReplaceAll("SELECT coalesce(dst_pod, dst_ip) AS who, bool_or(dst_pod IS NOT NULL) AS pod, count(*) AS calls, count(*) FILTER (failed) AS failed FROM calls WHERE ", "dst_", end)+where+" GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT "+fmt.Sprint(maxReplicas+1), args...)
+	if err != nil || more || len(rows) < 2 {
+		return nil, err
 	}
-	var bad []string
-	var failed, of, good int64
+	s := &share{one: "address", all: "addresses"}
 	for _, r := range rows {
 		if r.Failed > 0 {
-			bad, failed, of = append(bad, r.Replica), failed+r.Failed, of+r.Calls
+			s.bad, s.Slow, s.Calls = append(s.bad, r.Who), s.Slow+r.Failed, s.Calls+r.Calls
 		} else {
-			good += r.Calls
+			s.others, s.Others = s.others+1, s.Others+r.Calls
 		}
 	}
-	others := len(rows) - len(bad)
-	if len(bad) == 0 || others == 0 {
-		return "", nil
+	if len(s.bad) == 0 || s.others == 0 || s.likelihood() < someChance {
+		return nil, nil
 	}
-	one, many := "address", "addresses"
-	if rows[0].Pod {
-		one, many = "replica", "replicas"
+	switch {
+	case rows[0].Pod && end == "dst_":
+		s.one, s.all = "replica", "replicas"
+	case end == "src_":
+		s.one, s.all = "client", "clients"
 	}
-	which := "the other " + one
-	if others > 1 {
-		which = "the other " + plural.Count(int64(others), one, many)
+	return s, nil
+}
+
+// someChance is chance of the few ways to divide replicas or clients; see there.
+const someChance = 5
+
+// rest names the ends without failures.
+func (s *share) rest() string {
+	if s.others > 1 {
+		return "the other " + plural.Count(int64(s.others), s.one, s.all)
 	}
-	return plural.Sprintf(" From then on, %s failed %d of %d such {call|calls}, ", words(bad), failed, of) + which + plural.Sprintf(" of %s none of %d.", server, good), nil
+	return "the other " + s.one
+}
+
+// replicas says which of the pods or addresses of a server failed calls to an endpoint, if others answered them in that time.
+func (h *Happened) replicas(ctx context.Context, c *forensics.Case, all *ask.Window, server, protocol, endpoint string) (string, error) {
+	s, err := shares(ctx, c, "dst_", all.Where+" AND ts_ns >= ? AND "+terms.Who("dst_")+" = ? AND protocol = ? AND endpoint = ?", all.Values(h.from, server, protocol, endpoint)...)
+	if err != nil || s == nil {
+		return "", err
+	}
+	return plural.Sprintf(" From then on, %s failed %d of %d such {call|calls}, ", words(s.bad), s.Slow, s.Calls) + s.rest() + plural.Sprintf(" of %s none of %d.", server, s.Others), nil
+}
+
+// victims says which clients' requests failed, if those of others to the same endpoints did not.
+func (h *Happened) victims(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints []string) (string, error) {
+	s, err := shares(ctx, c, "src_", all.Where+" AND ts_ns BETWEEN ? AND ? AND "+terms.Server+" IN (SELECT unnest(string_split(?, chr(31)))) AND endpoint IN (SELECT unnest(string_split(?, chr(31))))",
+		all.Values(h.from, h.to, strings.Join(services, separator), strings.Join(endpoints, separator))...)
+	if err != nil || s == nil {
+		return "", err
+	}
+	return plural.Sprintf(" Only requests of %s failed: %d of %d, of ", words(s.bad), s.Slow, s.Calls) + s.rest() + plural.Sprintf(" none of %d.", s.Others), nil
 }
 
 // count counts the requests to endpoints of services from the first failed one to the last.

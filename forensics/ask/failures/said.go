@@ -14,7 +14,7 @@ const (
 )
 
 var (
-	severity = regexp.MustCompile(`^(?:FATAL|ERROR|PANIC|ERR): `)
+	severity = regexp.MustCompile(`^(?:FATAL|ERROR|PANIC|ERR)(?: [0-9]+)?(?: \([0-9A-Z]{5}\))?: `)
 	member   = regexp.MustCompile(`"(?:message|error_description|detail|title|reason|msg|error)"\s*:\s*"((?:[^"\\]|\\.)+)`)
 	titleTag = regexp.MustCompile(`(?is)<(?:title|h1)[^>]*>([^<]+)<`)
 )

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
@@ -30,10 +31,13 @@ func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
 	}
 	what, text := "", " "+strings.Join(endpoints, ", ")+to
 	if !strings.HasPrefix(g.Protocol, "http") && g.Protocol != "grpc" { // its endpoints do not say what they are
-		what = g.Protocol + " "
+		what = cmp.Or(requestNames[g.Protocol], g.Protocol) + " "
 	}
 	return [2]string{what + "request" + text, what + "requests" + text}
 }
+
+// requestNames are protocols as people write them.
+var requestNames = map[string]string{"postgresql": "PostgreSQL", "mysql": "MySQL", "redis": "Redis", "mongodb": "MongoDB", "cassandra": "Cassandra", "memcached": "Memcached", "kafka": "Kafka", "amqp": "AMQP", "nats": "NATS", "clickhouse": "ClickHouse", "ldap": "LDAP", "mqtt": "MQTT", "smtp": "SMTP", "imap": "IMAP", "pop3": "POP3", "ftp": "FTP", "sip": "SIP", "dns": "DNS", "radius": "RADIUS", "snmp": "SNMP", "smb": "SMB", "nfs": "NFS"}
 
 func words(list []string) string {
 	if len(list) > 3 {
@@ -45,10 +49,18 @@ func words(list []string) string {
 	return list[0]
 }
 
-// ownWords say how a request ended below which nothing failed.
-func ownWords(g *FailureGroup) string {
+// broken matches the status of a response that did not come whole, or too late.
+var broken = regexp.MustCompile(`^[0-9]+ .*, (cut|gap|reset|timeout|abandoned)$`)
+
+// ownWords say how a request ended below which nothing failed. asks is whether its server made calls of its own.
+func ownWords(g *FailureGroup, asks bool) string {
 	if g.Class == "no_answer" {
 		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
+		if m := broken.FindStringSubmatch(g.Status); m != nil {
+			if text = ": the answers of " + at(g.Protocol, g.Dst) + " broke off"; m[1] == table.Abandoned {
+				text = ": " + at(g.Protocol, g.Dst) + " answered after its callers had given up"
+			}
+		}
 		if g.Delivery == terms.FateNotDelivered {
 			text = ": they were not delivered to " + at(g.Protocol, g.Dst)
 		}
@@ -64,7 +76,11 @@ func ownWords(g *FailureGroup) string {
 	if len(g.Said) > 0 {
 		said = sentence(g.Said[0])
 	}
-	return errorWords(ask.Outcome(g.Status), said) + "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
+	text := errorWords(g.Protocol, ask.Outcome(g.Status), said)
+	if asks {
+		text += "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
+	}
+	return text
 }
 
 // dnsWords is the status of an answer of DNS without its number.
@@ -93,10 +109,16 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 		return "the name" + strings.TrimPrefix(o.Endpoint, "dns") + " did not resolve (" + cmp.Or(dnsWords(o.Status), "no answer") + " from " + o.Dst + ")", false
 	case usedUp && connects.MatchString(o.Said+o.Status) && databases[o.Protocol] != "":
 		return who + " refused connections" + quoted(said, ask.Outcome(o.Status)), true
+	case p.Late:
+		return who + " took up to " + chain.LengthOf(p.Took*1000) + " to answer " + o.Endpoint + ", and its caller gave up after " + chain.LengthOf(p.Gave*1000), usedUp
+	case p.Part && p.Lost:
+		return "the answer of " + who + " to " + o.Endpoint + " did not arrive whole: its caller did not acknowledge all of it within " + chain.LengthOf(p.Gave*1000), usedUp
+	case p.Part:
+		return "the answer of " + who + " to " + o.Endpoint + " broke off", usedUp
 	case p.lost:
 		return o.Endpoint + " was not delivered to " + who + ": no acknowledgement" + waited, usedUp
 	case strings.HasPrefix(o.Status, "reset by the server"):
-		return who + " reset the connection instead of an answer to " + o.Endpoint, usedUp
+		return who + " reset the connection instead of answering " + o.Endpoint, usedUp
 	case o.What == "no_answer":
 		return who + " did not answer " + o.Endpoint + waited, usedUp
 	case o.What == "slow":
@@ -104,7 +126,7 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 	case o.What == "sealed":
 		return "they waited for an encrypted connection to " + who, usedUp
 	}
-	return who + " answered " + o.Endpoint + errorWords(ask.Outcome(o.Status), said), usedUp
+	return who + " answered " + o.Endpoint + errorWords(o.Protocol, ask.Outcome(o.Status), said), usedUp
 }
 
 // connectWords say how a server treated attempts to connect.
@@ -120,9 +142,14 @@ func connectWords(o *chain.Origin, who string) string {
 }
 
 // errorWords are a status and what the server says about it. Words come before a code that only its protocol knows.
-func errorWords(status, said string) string {
+func errorWords(protocol, status, said string) string {
 	status = strings.TrimSuffix(status, ".")
+	if protocol == "grpc" { // its status is in the trailers of a 200
+		status = strings.TrimPrefix(status, "200 ")
+	}
 	switch {
+	case said == status && status != "":
+		return " with " + status
 	case status == "" && said == "":
 		return ""
 	case said == "":
@@ -146,16 +173,18 @@ func quoted(said, status string) string {
 	return " (" + status + ")"
 }
 
-// handshakeWords say who ended a TLS handshake and why, as far as its alert can be read, and whether the certificate had expired.
+// handshakeWords say who ended a TLS handshake and why, as far as its alert can be read, and what was wrong with the certificate.
 func handshakeWords(ctx context.Context, c *forensics.Case, o *chain.Origin, server string) (string, error) {
 	with := cmp.Or(strings.TrimSpace(strings.TrimPrefix(o.Endpoint, o.Protocol)), server)
 	if o.What == "no_answer" || len(o.CallIDs) == 0 {
 		return "the TLS handshake with " + with + " did not end (" + ask.Outcome(o.Status) + ")", nil
 	}
 	h, err := ask.One[struct {
-		By      string `json:"alert_by"`
-		Expired int64  `json:"expired"`
-	}](ctx, c, "SELECT coalesce(max(t.failed_alert_by), '') AS alert_by, coalesce(max(t.cert_not_after_ns) FILTER (t.cert_expired), 0) AS expired FROM tls_handshakes t JOIN calls_raw l ON l.call_no = t.call_no"+terms.SameBundle(c, "t", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(o.CallIDs, ","))
+		By      string   `json:"alert_by"`
+		Expired int64    `json:"expired"`
+		Early   int64    `json:"early"`
+		Names   []string `json:"names"` // of a certificate for other names
+	}](ctx, c, "SELECT coalesce(max(t.failed_alert_by), '') AS alert_by, coalesce(max(t.cert_not_after_ns) FILTER (t.cert_expired), 0) AS expired, coalesce(min(t.cert_not_before_ns) FILTER (t.cert_not_yet_valid), 0) AS early, coalesce(min(t.cert_sans) FILTER (NOT t.cert_matches_sni), []) AS names FROM tls_handshakes t JOIN calls_raw l ON l.call_no = t.call_no"+terms.SameBundle(c, "t", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(o.CallIDs, ","))
 	if err != nil {
 		return "", err
 	}
@@ -173,8 +202,13 @@ func handshakeWords(ctx context.Context, c *forensics.Case, o *chain.Origin, ser
 	default:
 		text += quoted("", ask.Outcome(o.Status))
 	}
-	if h.Expired != 0 {
+	switch {
+	case h.Expired != 0:
 		text += "; its certificate was valid until " + time.Unix(0, h.Expired).UTC().Format(time.DateOnly)
+	case h.Early != 0:
+		text += "; its certificate is not valid before " + time.Unix(0, h.Early).UTC().Format(time.DateOnly)
+	case len(h.Names) > 0:
+		text += "; its certificate is for " + words(h.Names)
 	}
 	return text, nil
 }

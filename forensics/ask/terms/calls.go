@@ -144,7 +144,7 @@ const (
 func Fates() []string { return []string{FateNotDelivered, FateNotAnswered, FateLate, FateUnknown} }
 
 // Fate is the SQL for what became of the request of a call without a response; empty for one with a response.
-const Fate = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' THEN '` + FateLate + `' WHEN request_delivered = '` + table.NotDelivered + `' THEN '` + FateNotDelivered + `'
+const Fate = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' AND elapsed_us > waited_us THEN '` + FateLate + `' WHEN request_delivered = '` + table.NotDelivered + `' THEN '` + FateNotDelivered + `'
 	WHEN request_delivered = '` + table.Delivered + `' THEN '` + FateNotAnswered + `' ELSE '` + FateUnknown + `' END)`
 
 // SaysTimeout is the SQL condition that the response of a failed call says that a time had passed: 408 and 504 of HTTP and
