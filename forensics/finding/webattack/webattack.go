@@ -66,7 +66,10 @@ var shellshock = form{kind: "shellshock", label: "a function definition of bash 
 var maybe = strings.NewReplacer("W", `(\s|\+|%20|%09|%0a|/\*)`, "Q", `(['")\d]|%27|%22|%29)`).Replace(`(?i)unionW|QW*(or|and|\|\||%7c%7c)W|QW*(--|#|%23|%2d%2d|/\*|;|%3b)|information_schema|sleepW*(\(|%28)|benchmark(\(|%28)|waitforW|xp_cmdshell|extractvalue|updatexml|` +
 	`(;|%3b)W*(drop|truncate)W|(\.|%(25)?2e){2}([/\\;]|%(25)?(2f|5c|c0|c1))|etc(/|%2f)(passwd|shadow)|php(:|%3a)(/|%2f)|=[a-z](:|%3a)(%5c|\\|/|%2f)|` +
 	"(;|%3b|\\||%7c|`|%60|\\$\\(|%24%28|%26%26)W*(/|%2f|cat|id|whoami|uname|wget|curl|nc|bash|sh|ls|dir|ping|sleep|powershell|cmd|i[fp]config|netstat|nslookup|rm|chmod|tftp|busybox)|" +
-	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|execute(shellcommand|script)_input|(<|%(25)?3c)W*(script|img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)(W|>|/|%(25)?(3e|2f))|javascript(:|%3a)|(%[67][0-9a-f]){3}`)
+	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|execute(shellcommand|script)_input|%(25)?3cW*(script|img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)(W|%(25)?(3e|2f))|javascript%3a|(%[67][0-9a-f]){3}`)
+
+// tags are what a URL may have besides that, and pages of HTML have always.
+const tags = `|<[a-z]|javascript:`
 
 // shown is the SQL condition for the text of a response that shows the result of an attack: users of Unix, the output of id,
 // files of Windows, errors of databases.
@@ -103,7 +106,7 @@ const (
 // Conditions for requests and bodies.
 var (
 	asked    = "concat_ws('?', path, query_string)"
-	inURL    = finding.Web + " AND regexp_matches(" + asked + ", " + quote(maybe) + ")"
+	inURL    = finding.Web + " AND regexp_matches(" + asked + ", " + quote(maybe+tags) + ")"
 	odd      = "(starts_with(%[1]s, '() {') OR contains(%[1]s, '{(#') OR contains(%[1]s, '@java.lang.'))"
 	oddOnes  = "list_filter(headers, x -> x.kind = 'request' AND " + fmt.Sprintf(odd, "x.value") + ")"
 	inHeader = finding.Web + " AND (" + fmt.Sprintf(odd, "user_agent") + " OR headers IS NOT NULL AND len(" + oddOnes + ") > 0)"
