@@ -31,10 +31,12 @@ func Analyzer() finding.Analyzer {
 func find(ctx context.Context, l *finding.Look) error {
 	flow := l.Bundle("flow_id")
 	rows, err := l.Rows(ctx, l.Groups("flow_id, coalesce(outcome = 'ok', false) AS taken, coalesce(smtp_command = 'MAIL', false) AS mail, ts_ns AS t_ns", "("+flow+") IN (SELECT ("+flow+") FROM anomalies_raw WHERE "+odd+") AND protocol IN ('http1', 'http2', 'http3', 'grpc', 'smtp')")+`,
-		a AS (SELECT `+flow+`, CASE source WHEN 'smtp' THEN 'smtp' ELSE 'http' END AS kind, min(ts_ns) AS noticed, bool_or(`+length+`) AS sizes, list(DISTINCT detail ORDER BY detail) AS readings FROM anomalies_raw WHERE `+odd+` GROUP BY ALL)
+		a AS (SELECT `+flow+`, CASE source WHEN 'smtp' THEN 'smtp' ELSE 'http' END AS kind, min(ts_ns) AS noticed, bool_or(`+length+`) AS sizes, list(DISTINCT detail ORDER BY detail) AS readings FROM anomalies_raw WHERE `+odd+` GROUP BY ALL),
+		-- A mail that begins at or after the end that only one reader sees is another one, unless its own beginning is at the same time.
+		m AS (SELECT `+flow+`, sum(n) FILTER (mail AND taken AND t_ns >= noticed) > CASE WHEN bool_or(mail AND t_ns < noticed) THEN 0 ELSE 1 END AS another FROM g JOIN a USING (`+flow+`) GROUP BY `+flow+`)
 		SELECT src, dst, a.kind AS detail, `+l.Sums()+`, coalesce(sum(n) FILTER (taken AND t_ns >= noticed OR taken AND a.kind = 'http'), 0)::BIGINT AS "of",
-			(bool_or(sizes) OR bool_or(mail AND taken AND t_ns > noticed))::INTEGER::DOUBLE AS number, list_slice(list_distinct(flatten(list(readings))), 1, 5) AS evidence
-		FROM g JOIN a USING (`+flow+`) GROUP BY src, dst, a.kind ORDER BY count DESC, src, dst, detail`, l.Args...)
+			(bool_or(sizes) OR bool_or(coalesce(another, false)))::INTEGER::DOUBLE AS number, list_slice(list_distinct(flatten(list(readings))), 1, 5) AS evidence
+		FROM g JOIN a USING (`+flow+`) JOIN m USING (`+flow+`) GROUP BY src, dst, a.kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {
 		return err
 	}
