@@ -61,6 +61,9 @@ const maxDelivery = int64(60e9)
 
 func (r *Reader) decode(o *opened, p *pcapng.Packet, f *flow.Packet) {
 	fr := &r.frame
+	if r.heard.since == 0 {
+		r.heard.since = max(1, f.Time)
+	}
 	r.decoder.Decode(decode.Input{LinkType: p.LinkType, Interface: f.Interface, Data: p.Data, OrigLen: p.OrigLen, Time: f.Time, No: f.No}, fr)
 	f.Kind, f.Problems, f.VLAN, f.Direction = fr.Kind, fr.Problems, -1, fr.LinkDirection
 	if fr.Problems != 0 {

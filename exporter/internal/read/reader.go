@@ -74,7 +74,7 @@ type decoding struct {
 	judge      *proof.Judge
 	oneWay     oneWay
 	links      []link // by interface over all files
-	claims     map[place]claim
+	heard      arpState
 }
 
 // rounds are where a reader is in the order of packets.
@@ -131,7 +131,7 @@ func New(sources *Inputs, b *bundle.Builder, pool round.Pool, o Options) (*Reade
 	}
 	r := &Reader{sources: sources, b: b, opt: o, pass: pass, pool: pool, stopped: func() error { return nil },
 		inputFiles: inputFiles{waiting: slices.Clone(sources.files), free: make(chan *window, 8), shared: map[string]*shared{}},
-		decoding:   decoding{claims: map[place]claim{}},
+		decoding:   decoding{heard: newARP()},
 		ringState:  ringState{byGroup: map[string]int32{}, lost: map[string]int64{}, chains: map[string]segmentEnd{}},
 		told:       told{capped: map[string]int64{}, nonIP: map[string]int64{}, sideCount: map[string]int64{}}}
 	r.judge = proof.New(o.Limit, o.Content)

@@ -258,6 +258,35 @@ func TestPoisonedNetBIOS(t *testing.T) {
 	}
 }
 
+// TestARPOfIntruders has a victim that is told two addresses, a bridge that repeats what it hears, and a scan.
+func TestARPOfIntruders(t *testing.T) {
+	arp := func(operation uint16, hardware, by, target, to byte) []byte {
+		mac, other := []byte{2, 0, 0, 0, 0, hardware}, []byte{2, 0, 0, 0, 0, target}
+		if target == 0 {
+			other = make([]byte, 6)
+		}
+		return frame(t, &layers.Ethernet{SrcMAC: mac, DstMAC: []byte{2, 0, 0, 0, 0, 9}, EthernetType: layers.EthernetTypeARP},
+			&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: operation, SourceHwAddress: mac, SourceProtAddress: []byte{10, 0, 0, by}, DstHwAddress: other, DstProtAddress: []byte{10, 0, 0, to}})
+	}
+	var victim, bridge, scan traffic.Capture
+	victim.Ping(0, "10.0.0.7", "10.0.0.8", true)
+	victim.Frame(5*time.Second, arp(2, 66, 1, 2, 2))
+	victim.Frame(6*time.Second, arp(1, 66, 66, 0, 1))
+	holdOne(t, &victim, "address-spoofing", "medium: 10.0.0.1 is claimed over ARP in 1 reply to one that had not asked, by a hardware address that claims another address, too")
+	bridge.Ping(0, "10.0.0.7", "10.0.0.8", true)
+	for i := range 3 {
+		at := time.Duration(i+1) * time.Second
+		bridge.Frame(at, arp(1, 2, 2, 0, 1))
+		bridge.Frame(at+10*time.Microsecond, arp(1, 8, 2, 0, 1))
+	}
+	holdOne(t, &bridge, "address-spoofing", "medium: two hardware addresses claim 10.0.0.2 within a minute over ARP; 3 claims repeat what the other said at once, as a bridge of Wi-Fi does")
+	scan.Ping(0, "10.0.0.7", "10.0.0.8", true)
+	for i := range 60 {
+		scan.Frame(time.Second+time.Duration(i)*ms, arp(1, 9, 9, 0, byte(100+i)))
+	}
+	holdOne(t, &scan, "scan", "medium: 10.0.0.9 asked for 50 addresses of its network or more within a minute over ARP, for which no reply was captured, in 1 minute")
+}
+
 // TestSpoofedAddresses has machines that claim one address by ARP or neighbor discovery.
 func TestSpoofedAddresses(t *testing.T) {
 	arp := func(hardware byte) []byte {

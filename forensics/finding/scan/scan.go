@@ -26,14 +26,17 @@ func datagrams(l *finding.Look) string {
 // tried is the SQL condition for flows that may be those of a scan.
 const tried = `transport IN ('tcp', 'udp', 'icmp')`
 
+// sought is the SQL condition for machines that ask for many addresses.
+const sought = "source = 'arp' AND kind = 'arp_scan'"
+
 // over says that a scan is not over TCP.
 var over = map[string]string{"udp": " of UDP", "icmp": " by ping"}
 
 // Analyzer returns the analyzer scan.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "scan", Techniques: []string{"T1046"}, Basis: finding.Basis{What: "TCP connections, datagrams and pings", Is: []finding.Need{finding.Flows(finding.Any(tried))}}, Title: "port and host scans",
-		Doc:   "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host.",
-		Steps: []finding.Step{{Find: find, Needs: []finding.Need{finding.Flows(fmt.Sprintf("%s AND count(DISTINCT (dst_ip, dst_port)) >= %d", finding.AtLeast((manyTargets+1)/2, tried+" AND NOT "+terms.Accepted), manyTargets))}}}}
+	return finding.Analyzer{Name: "scan", Techniques: []string{"T1046"}, Basis: finding.Basis{What: "TCP connections, datagrams, pings and questions of ARP", Is: []finding.Need{finding.Flows(finding.Any(tried)), finding.Odd(sought)}}, Title: "port and host scans",
+		Doc:   "A client that tries at least 15 different addresses or ports over TCP, or over UDP or ICMP, within a minute, most of which refuse or do not answer. FIN, NULL and Xmas probes without an answer count: their ports are open or filtered. Over UDP, the client tries one port of many hosts, or many ports of each host. A machine that asks for 50 addresses in ARP within a minute without a reply: a router does so if somebody behind it scans.",
+		Steps: []finding.Step{{Find: addresses, Needs: []finding.Need{finding.Odd(sought)}}, {Find: find, Needs: []finding.Need{finding.Flows(fmt.Sprintf("%s AND count(DISTINCT (dst_ip, dst_port)) >= %d", finding.AtLeast((manyTargets+1)/2, tried+" AND NOT "+terms.Accepted), manyTargets))}}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
@@ -57,6 +60,20 @@ func find(ctx context.Context, l *finding.Look) error {
 			f.What += plural.Sprintf("; %d {was a probe|were probes} without SYN and ACK that had no answer: such ports are open or filtered, because a closed port answers with RST", n)
 		}
 		l.Add(r, f)
+	}
+	return nil
+}
+
+// addresses reports machines that ask for many addresses of their network in ARP.
+func addresses(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, `SELECT regexp_extract(detail, 'address (\S+)', 1) AS src, sum(count)::BIGINT AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, arg_min('packet ' || packet_no || ': ' || detail, ts_ns, 3) AS evidence
+		FROM anomalies_raw WHERE `+sought+` AND detail LIKE 'address %' AND ts_ns BETWEEN `+fmt.Sprint(l.From)+` AND `+fmt.Sprint(l.To)+` GROUP BY 1 ORDER BY count DESC, src`)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Severity: finding.Medium, Confidence: finding.Likely, Key: "scan arp", Evidence: r.Evidence, Techniques: []string{"T1018"},
+			What: plural.Sprintf("%s asked for 50 addresses of its network or more within a minute over ARP, for which no reply was captured, in %d {minute|minutes}", r.Src, r.Count)})
 	}
 	return nil
 }
