@@ -184,6 +184,33 @@ func TestDataInNames(t *testing.T) {
 	}
 }
 
+// TestTextsThatComeIn has answers of DNS that are texts: long or short, of many names or few, and of mail.
+func TestTextsThatComeIn(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		names  int
+		domain string
+		size   int
+		want   []string
+	}{
+		{"8 texts", 8, "x.example.org", 180, []string{"medium: 10.0.0.1 got long texts for 8 names below example.org: "}},
+		{"7 texts", 7, "x.example.org", 180, nil},
+		{"short texts", 8, "x.example.org", 90, nil},
+		{"keys of mail", 8, "_domainkey.example.org", 180, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			for i := range tt.names {
+				q := question(fmt.Sprintf("l%d.%s", i, tt.domain))
+				q = q[:len(q)-4] + "\x00\x10\x00\x01"
+				text := string([]byte{byte(tt.size)}) + strings.Repeat("a", tt.size)
+				w.Datagram(time.Duration(i)*ms, "10.0.0.1", "10.0.0.53:53", q, q[:2]+"\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00"+q[12:]+"\xc0\x0c\x00\x10\x00\x01\x00\x00\x00\x01\x00"+string([]byte{byte(len(text))})+text)
+			}
+			hold(t, of(t, openTraffic(t, &w), "dns-tunnel"), tt.want...)
+		})
+	}
+}
+
 // TestKFLOfATunnel selects all questions of the finding, not only the first ones.
 func TestKFLOfATunnel(t *testing.T) {
 	var w traffic.Capture

@@ -1,4 +1,4 @@
-// Package dnstunnel finds data that is sent out in DNS names.
+// Package dnstunnel finds data that is sent out in DNS names, or comes in as texts of answers.
 //
 // It looks for a client and a registered domain with many different long names whose labels look
 // like encoded data. Names of content networks and service discovery are also long, but few and
@@ -9,6 +9,7 @@ package dnstunnel
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 
@@ -24,17 +25,23 @@ const (
 	manyNames = 20  // different names below one domain
 	longNames = 24  // mean bytes before the domain, without repeated labels
 	variety   = 3.0 // bits of entropy per character
+
+	manyTexts = 8   // different names below one domain whose answers are texts
+	longTexts = 200 // bytes of such a response; those of block lists and of mail (SPF, DKIM) are shorter, or few
 )
 
 // Analyzer returns the analyzer dns-tunnel.
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "dns-tunnel", Techniques: []string{"T1071.004", "T1048.003"}, Basis: finding.OfDNS, Title: "data in DNS names",
-		Doc:   "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL.",
-		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyNames, examined))}, Find: find}}}
+		Doc:   "At least 20 different names from one client below one domain, or without a known top-level domain, that look like encoded data: 24 or more bytes before the domain on average, each label counted once. Says how many questions ask for TXT or NULL. Also, at least 8 different names below one domain whose answers are texts (TXT or NULL) of 200 or more bytes, as programs and commands that come in have.",
+		Steps: []finding.Step{{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyNames, examined))}, Find: find}, {Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyTexts, texts))}, Find: received}}}
 }
 
 // examined is the SQL condition for questions that may carry data: those for names that are not short, and not of the cluster.
 const examined = `protocol = 'dns' AND length(dns_questions[1]) > 12 AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|\.svc(\.|$)')`
+
+// texts is the SQL condition for answers that are long texts.
+var texts = fmt.Sprintf(`protocol = 'dns' AND dns_question_types[1] IN ('TXT', 'NULL') AND outcome = 'ok' AND response_bytes >= %d AND NOT regexp_matches(lower(dns_questions[1]), '\.(arpa|local|internal|localhost|lan)$|(^|\.)_')`, longTexts)
 
 // unknown stands for the domain of names without a known top-level domain, as a tunnel to a server that the client reaches
 // directly has.
@@ -140,6 +147,48 @@ func find(ctx context.Context, l *finding.Look) error {
 			What: plural.Sprintf("%s asks for %d {different name|different names} below %s with %.0f bytes of new labels on average, %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
 				k[0], names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)
+	}
+	return nil
+}
+
+// received finds data that comes in as texts.
+func received(ctx context.Context, l *finding.Look) error {
+	type row struct {
+		finding.Row
+		Bytes int64 `json:"bytes"`
+	}
+	rows, more, err := ask.Rows[row](ctx, l.Case, 500_000, l.Groups("lower(dns_questions[1]) AS name, response_bytes AS size", texts)+
+		` SELECT src, dst, name AS detail, max(size)::BIGINT AS bytes, `+l.Sums()+` FROM g GROUP BY src, dst, name ORDER BY first_ns, src, dst, name`, l.Args...)
+	if err != nil {
+		return err
+	}
+	if more {
+		l.Note("more than 500,000 different names with texts; the rest was not examined")
+	}
+	sums := map[[2]string]*sum{}
+	var order [][2]string
+	for i := range rows {
+		r := &rows[i]
+		_, domain, _ := split(r.Detail)
+		if domain == "" {
+			continue
+		}
+		k := [2]string{r.Src, domain}
+		s := sums[k]
+		if s == nil {
+			s = &sum{row: finding.Row{Src: r.Src, Dst: r.Dst, FirstNs: r.FirstNs}, names: map[string]bool{}, labels: map[string]bool{}, types: map[string]int64{}}
+			sums[k], order = s, append(order, k)
+		}
+		if !s.names[r.Detail] {
+			s.types["bytes"] += r.Bytes
+		}
+		s.add(&r.Row, "TXT", "")
+	}
+	for _, k := range order {
+		if s := sums[k]; len(s.names) >= manyTexts {
+			l.Add(s.row, finding.Finding{Severity: finding.Medium, Confidence: finding.Likely, Key: k[1] + "\x00texts", Techniques: []string{"T1071.004"},
+				What: plural.Sprintf("%s got long texts for %d {name|names} below %s: %d bytes of responses of DNS, as programs and commands that come in by it are", k[0], len(s.names), k[1], s.types["bytes"])})
+		}
 	}
 	return nil
 }
