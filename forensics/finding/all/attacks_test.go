@@ -341,9 +341,13 @@ func TestSmuggling(t *testing.T) {
 			hold(t, of(t, openTraffic(t, &w), "smuggling"), want...)
 		})
 	}
-	for _, tt := range []struct{ name, end, want string }{
-		{"a second mail", "\n.\r\n", "high: 10.0.0.1 sent a mail to 10.0.0.2 whose end two servers may see at different places"},
-		{"a proper end", "\r\n.\r\n", ""},
+	for _, tt := range []struct {
+		name, end, want string
+		hidden          bool // the second mail is in the packet of the first one's content
+	}{
+		{"a second mail", "\n.\r\n", "high: 10.0.0.1 sent a mail to 10.0.0.2 whose end two servers may see at different places", false},
+		{"a second mail in the same packet", "\n.\r\n", "high: 10.0.0.1 sent a mail to 10.0.0.2 whose end two servers may see at different places", true},
+		{"a proper end", "\r\n.\r\n", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w traffic.Capture
@@ -353,10 +357,18 @@ func TestSmuggling(t *testing.T) {
 				at += 10 * ms
 			}
 			say("EHLO a\r\n", "250 b\r\n")
-			for range 2 {
+			for i := range 2 {
+				if i > 0 && tt.hidden {
+					break
+				}
 				say("MAIL FROM:<a@a.example>\r\n", "250 ok\r\n")
 				say("RCPT TO:<b@b.example>\r\n", "250 ok\r\n")
 				say("DATA\r\n", "354 go on\r\n")
+				if tt.hidden {
+					say("Subject: x\r\n\r\nhello"+tt.end+"MAIL FROM:<eve@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n", "250 queued\r\n250 ok\r\n250 ok\r\n354 go on\r\n")
+					say("Subject: y\r\n\r\nhidden\r\n.\r\n", "250 queued\r\n")
+					continue
+				}
 				say("Subject: x\r\n\r\nhello"+tt.end, "250 queued\r\n")
 			}
 			var want []string
