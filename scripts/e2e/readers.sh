@@ -49,7 +49,6 @@ still() {
 	for client in front back; do complete_calls "$client" "$first" "$last"; done
 	is "packets lost" "" "$(rows "select source, reason, packets from coverage where kind = 'hole' and reason in ('drop', 'retention') and packets > 0")"
 	is "connections of the hub and the recorders" 0 "$(rows "select count(*) from connections where dst_port in (8443, 9465)")"
-	say "packets of others by port: $(rows "select dst_port, sum(bytes_src + bytes_dst) from connections group by 1 order by 2 desc limit 5" | tr '\n' ' ')"
 }
 read_all "through the Service" fetch heavy token
 still service
@@ -61,6 +60,11 @@ say "reading through a forwarded port"
 ln -s pcapsule "$dir/kubectl-pcapsule"
 begun=$(date +%s%N)
 timeout 200 "$cluster/in.sh" bash -c 'PATH=$1:$PATH exec kubectl pcapsule --account investigator fetch heavy -o "$1/forwarded"' plugin "$dir" || { trouble; exit 1; }
-still port
-say "sent: $(($(du -sb "$dir/forwarded" | cut -f 1) >> 20)) MiB"
+sleep 6
+snapshot port "{from: \"$(date -u -d "@$((begun / 1000000000))" +%FT%TZ)\", to: \"$(date -u +%FT%TZ)\"}"
+ready port
+fetch port token -o "$dir/port" || { trouble; exit 1; }
+bundles=("$dir/port"/*.pcapsule)
+is "connections of the hub and the recorders" 0 "$(rows "select count(*) from connections where dst_port in (8443, 9465)")"
+say "sent $(($(du -sb "$dir/forwarded" | cut -f 1) >> 20)) MiB, recorded $(($(du -sb "$dir/port" | cut -f 1) >> 20)) MiB of everything; lost packets: $(rows "select coalesce(sum(packets), 0) from coverage where kind = 'hole' and reason = 'drop'")"
 finish

@@ -3,18 +3,25 @@
 # and a change of values, an upgrade and a rollback.
 . "$(dirname "$0")/lib.sh"
 start pcstr "$nodes"
-say "images, the chart and the archive"
-rm -rf dist
 # block HEADING NUMBER: a block of code of the guide.
 block() {
 	awk -v heading="$1" -v n="$2" '/^#+ / {h = $0; sub(/^#+ /, "", h); i = 0} /^```/ {inside = !inside; i += inside; next} inside && h == heading && i == n' docs/guide/cluster.md
 }
-block Install 1 | sed -n '/^make images/p' | bash -e >"$dir/make.log" 2>&1 || { tail -n 20 "$dir/make.log"; exit 1; }
-# There is no registry: the archive goes to each node, as for a cluster without a network.
-cp -r dist "$dir/"
-for ((i = 1; i <= NODES; i++)); do
-	(cd "$dir/dist" && timeout 200 "$cluster/in.sh" -n "$i" sh -c "cd '$dir/dist' && $(sed -n 's/.*(`\(ctr -n k8s.io images import\) FILE`).*/\1/p' docs/guide/cluster.md) --local pcapsule_*.cluster.tar") >"$dir/import.log" 2>&1 || { cat "$dir/import.log"; exit 1; }
-done
+chart='dist/charts/pcapsule-*.tgz'
+if [ -n "${E2E_BUILT:-}" ]; then # with images that are there
+	ln -s "$PWD/deploy" "$dir/deploy"
+	chart='deploy/chart --set image.registry=e2e.local --set-string image.tag=1'
+else
+	say "images, the chart and the archive"
+	rm -rf dist
+	block Install 1 | sed -n '/^make images/p' | bash -e >"$dir/make.log" 2>&1 || { tail -n 20 "$dir/make.log"; exit 1; }
+	cp -r dist "$dir/"
+	# There is no registry: the archive goes to each node, as for a cluster without a network.
+	import=$(sed -n 's/.*(`\(ctr -n k8s.io images import\) FILE`).*/\1/p' docs/guide/cluster.md)
+	for ((i = 1; i <= NODES; i++)); do
+		timeout 200 "$cluster/in.sh" -n "$i" sh -c "$import --local '$dir'/dist/pcapsule_*.cluster.tar" >"$dir/import.log" 2>&1 || { cat "$dir/import.log"; exit 1; }
+	done
+fi
 cat >"$dir/profile" <<-EOF
 	cd "$dir"
 	export PATH="$dir:\$PATH" HOME="$dir"
@@ -26,7 +33,7 @@ words() {
 	timeout 300 "$cluster/in.sh" bash -eo pipefail "$dir/words.sh" >"$dir/words.log" 2>&1 || { echo "e2e: the guide's commands fail:"; tail -n +4 "$dir/words.sh"; cat "$dir/words.log"; failed=$((failed + 1)); return 1; }
 }
 say "installing"
-block Install 1 | sed -n '/^helm/p' | words || exit 1
+block Install 1 | sed -n "/^helm/s|dist/charts/pcapsule-\*.tgz|$chart|p" | words || exit 1
 for o in ds/pcapsule-recorder deploy/pcapsule-hub; do k -n pcapsule rollout status "$o" --timeout=120s >/dev/null || { trouble; k -n pcapsule describe pods; exit 1; }; done
 start_pods
 
@@ -42,7 +49,7 @@ k -n pcapsule delete snapshot incident --timeout=60s >/dev/null
 
 say "other values, an upgrade and a rollback"
 for values in "--set mcp.enabled=true" "--set recorder.maxSize=90Mi"; do
-	echo "helm upgrade pcapsule dist/charts/pcapsule-*.tgz -n pcapsule --reuse-values $values" | words || trouble
+	echo "helm upgrade pcapsule $chart -n pcapsule --reuse-values $values" | words || trouble
 	for o in ds/pcapsule-recorder deploy/pcapsule-hub; do k -n pcapsule rollout status "$o" --timeout=120s >/dev/null || trouble; done
 done
 block "Calls while they are recorded" 1 | sed 's/worker-1, worker-2/node1/' >"$dir/live.yaml"
