@@ -176,6 +176,7 @@ func (f *bundleFlags) options(e *env) (exporter.Options, error) {
 		return o, err
 	}
 	o.Memory = limitMemory(f.memory)
+	firstgc.Then(growth)
 	if err := f.keyOptions(&o); err != nil {
 		return o, err
 	}
@@ -295,13 +296,13 @@ func jobsFlag(fl *pflag.FlagSet, to *int) {
 // minMemory is below the memory of the fixed parts of a bundle run.
 const minMemory = 64 << 20
 
-// growth is by how many percent of what lives the heap grows before it is collected, while it is below its limit.
+// growth is by how many percent of what lives the heap of bundle grows before it is collected, while it is below its
+// limit: little of that lives. Redactions keep more.
 const growth = 200
 
 // limitMemory makes the collector work harder as the limit comes near, and returns the
 // limit for exporter.Options.
 func limitMemory(s command.Size) int64 {
 	debug.SetMemoryLimit(exporter.HeapLimit(int64(s)))
-	firstgc.Then(growth)
 	return int64(s)
 }
