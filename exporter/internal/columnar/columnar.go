@@ -26,7 +26,7 @@ const SchemaVersion = 1
 
 // Limits and defaults of a Table.
 const (
-	DefaultGroupBytes  = 4 << 20
+	DefaultGroupBytes  = 16 << 20
 	DefaultRowsPerPart = 4 << 20
 	maxGroupRows       = 65536   // rows in a row group
 	maxRowBytes        = 1 << 28 // raw bytes of one row: escaped there may be four times as many, and a page's size is an int32
@@ -86,7 +86,8 @@ type Table struct {
 	rows     int64 // rows written and staged
 	partRows int64 // of these, in the current part
 	staged   int   // rows of the current group
-	raw      int   // and their raw bytes
+	raw      int   // and their raw bytes, with levels
+	leveled  int   // columns whose rows have levels
 	room     int   // raw bytes for which the columns keep memory
 
 	part   *part // nil until the first row group
@@ -198,14 +199,16 @@ func (t *Table) AppendPointers(rows []unsafe.Pointer) error {
 // rows determine where a group ends.
 func (t *Table) fit(rows []unsafe.Pointer) (n int, full bool, err error) {
 	for i, row := range rows {
-		size := 0
+		size, first := 0, 0
 		for _, p := range t.places {
-			size += p.size(row)
+			n, added := p.size(row)
+			size, first = size+n, first+added
 		}
 		if size > maxRowBytes {
 			return 0, false, fmt.Errorf("row %d has %d bytes, the limit is %d", t.rows, size, maxRowBytes)
 		}
-		t.raw += size
+		t.leveled += first
+		t.raw += size + first*t.staged + t.leveled
 		t.staged++
 		t.rows++
 		t.partRows++
@@ -240,7 +243,7 @@ func (t *Table) flush() error {
 		for _, c := range t.columns {
 			c.reset()
 		}
-		t.staged, t.raw = 0, 0
+		t.staged, t.raw, t.leveled = 0, 0, 0
 	}
 	large := t.part.footer >= max(footerGroups*t.options.GroupBytes, minFooter) && len(t.parts) < maxParts/2
 	if t.partRows == t.options.RowsPerPart || large {

@@ -80,18 +80,27 @@ func (t *Table) far(pointer uintptr, typ reflect.Type) *place {
 	return p
 }
 
-// size is the raw size of the place's columns in a row.
-func (p *place) size(row unsafe.Pointer) int {
+// size is the raw size of the place's columns in a row, and how many columns have their first value of the group there, so
+// that all its rows need a level.
+func (p *place) size(row unsafe.Pointer) (n, first int) {
 	if p.far {
 		if row = *(*unsafe.Pointer)(unsafe.Add(row, p.pointer)); row == nil {
-			return 0
+			row = p.absent
 		}
 	}
-	n := p.fixed
+	n = p.fixed
 	for _, c := range p.sized {
-		n += c.sizeIn(row)
+		if c.opt && *(*byte)(unsafe.Add(row, c.present)) == 0 {
+			continue // as most
+		}
+		size := c.sizeIn(row)
+		if size > 0 && !c.counted && c.Optional && !c.isList() {
+			c.counted = true
+			first++
+		}
+		n += size
 	}
-	return n
+	return n, first
 }
 
 // gather appends the columns' values of rows.

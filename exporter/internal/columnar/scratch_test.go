@@ -70,3 +70,45 @@ func TestManyTablesShareTheirMemory(t *testing.T) {
 		t.Errorf("%d bytes of %d tables are counted after their end", s.held, len(s.tables))
 	}
 }
+
+// TestRawBytesAreWhatIsStaged compares the size of a group with what its columns hold, when many columns are null, from the
+// first row on or only at first, and when none is.
+func TestRawBytesAreWhatIsStaged(t *testing.T) {
+	full := rowsOf(1, 5)[0]
+	full.Rare = &Rare{}
+	for name, change := range map[string]func(i int, r *everything){
+		"few values":   func(i int, r *everything) { *r = everything{No: r.No} },
+		"as they come": func(int, *everything) {},
+		"values late": func(i int, r *everything) {
+			if i < 900 {
+				*r = everything{No: r.No}
+			}
+		},
+		"many values": func(i int, r *everything) { *r = full },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rows := rowsOf(1000, 3)
+			for i := range rows {
+				change(i, &rows[i])
+			}
+			tab, err := Create(t.TempDir(), everySchema, Options{GroupBytes: 64 << 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Append(tab, rows); err != nil {
+				t.Fatal(err)
+			}
+			held := 0
+			for _, c := range tab.columns {
+				held += len(c.levels) + len(c.counts)*4
+				for i := range c.leaves {
+					v := &c.leaves[i]
+					held += len(v.i32)*4 + len(v.i64)*8 + len(v.data) + len(v.ends)*4
+				}
+			}
+			if off := tab.raw - held; off < -held/20 || off > held/20 { // escapes of text are not counted
+				t.Errorf("a group has %d raw bytes, and its columns hold %d", tab.raw, held)
+			}
+		})
+	}
+}

@@ -18,11 +18,12 @@ type column struct {
 	opt     bool    // the field is an Opt
 	sum     hash.Hash
 
-	rows   int
-	valid  int     // rows that are not null
-	levels []byte  // 1 for a row that is not null; empty while all are null, or if the column is required
-	counts []int32 // lists: items of each row, -1 for null
-	leaves []values
+	rows    int
+	counted bool    // fit has seen a value of the group, so each row of it has a level
+	valid   int     // rows that are not null
+	levels  []byte  // 1 for a row that is not null; empty while all are null, or if the column is required
+	counts  []int32 // lists: items of each row, -1 for null
+	leaves  []values
 }
 
 // values are the present values of one leaf of a column.
@@ -45,36 +46,43 @@ func newColumn(c *table.Column) *column {
 	return &column{Column: c, sum: sha.New(), leaves: make([]values, n)}
 }
 
-// fixedSize is the raw size of the column in each row, or 0 if it differs. An optional column
-// counts half, because it is null more often than not.
+// fixedSize is the raw size of the column in each row, or 0 if it differs.
 func (c *column) fixedSize() int {
-	size := 0
+	if c.Optional {
+		return 0
+	}
+	return c.valueSize()
+}
+
+// valueSize is the raw size of a value, or 0 if values differ.
+func (c *column) valueSize() int {
 	switch c.Kind {
 	case table.Bool:
 		return 1
 	case table.Int32:
-		size = 4
+		return 4
 	case table.Int64, table.Timestamp:
-		size = 8
+		return 8
 	case table.Fixed16:
-		size = 16
+		return 16
 	case table.Fixed32:
-		size = 32
+		return 32
 	}
-	if c.Optional {
-		size /= 2
-	}
-	return size
+	return 0
 }
 
-// sizeIn is the raw size in the row at p of a column without a fixed size.
+// sizeIn is the raw size in the row at p of a column without a fixed size, unless its flag says that it is null: what is
+// staged of it, without levels.
 func (c *column) sizeIn(p unsafe.Pointer) int {
 	p = unsafe.Add(p, c.offset)
 	switch c.Kind {
 	case table.Text:
 		return 4 + len(*(*string)(p))
 	case table.Bytes:
-		return 4 + len(*(*[]byte)(p))
+		if b := *(*[]byte)(p); b != nil || !c.Optional {
+			return 4 + len(b)
+		}
+		return 0
 	case table.IntList:
 		return 4 + 8*len(*(*[]int64)(p))
 	case table.Ranges:
@@ -100,7 +108,7 @@ func (c *column) sizeIn(p unsafe.Pointer) int {
 		}
 		return n
 	}
-	return 0
+	return c.valueSize()
 }
 
 // gather appends the column's values of rows.
@@ -298,7 +306,7 @@ func (v *values) bytes(b []byte) {
 
 // reset removes the values and keeps the memory.
 func (c *column) reset() {
-	c.rows, c.valid = 0, 0
+	c.rows, c.valid, c.counted = 0, 0, false
 	c.levels, c.counts = c.levels[:0], c.counts[:0]
 	for i := range c.leaves {
 		v := &c.leaves[i]

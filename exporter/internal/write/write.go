@@ -20,8 +20,8 @@ import (
 )
 
 // stagedBytes is how many raw bytes of rows wait for their row groups in all tables together, at the
-// default limit: six full groups.
-const stagedBytes = 6 * columnar.DefaultGroupBytes
+// default limit: two full groups. Readers need time for each group, so few large ones are read faster.
+const stagedBytes = 2 * columnar.DefaultGroupBytes
 
 // Folder is where tables are written, such as an unfinished bundle.
 type Folder interface {
