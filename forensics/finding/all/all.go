@@ -59,6 +59,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/scan"
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
+	"github.com/pcapsule/pcapsule/forensics/finding/sigred"
 	"github.com/pcapsule/pcapsule/forensics/finding/smuggling"
 	"github.com/pcapsule/pcapsule/forensics/finding/spoofing"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
@@ -89,6 +90,7 @@ func Analyzers() []finding.Analyzer {
 		beacon.Analyzer(),
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
+		sigred.Analyzer(),
 		scan.Analyzer(),
 		bruteforce.Analyzer(),
 		rapidreset.Analyzer(),

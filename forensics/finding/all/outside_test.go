@@ -211,6 +211,28 @@ func TestTextsThatComeIn(t *testing.T) {
 	}
 }
 
+// TestOverflowingSignatures has answers of type SIG and TXT over TCP.
+func TestOverflowingSignatures(t *testing.T) {
+	for _, tt := range []struct {
+		name, kind string
+		size       int
+		want       []string
+	}{
+		{"a signature of 64 KiB", "\x00\x18", 65_400, []string{"high: 10.0.0.53 sent 10.0.0.1 1 answer of type SIG, up to 654"}},
+		{"a signature", "\x00\x18", 300, nil},
+		{"a text of 64 KiB", "\x00\x10", 65_400, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var w traffic.Capture
+			sized := func(s string) string { return string([]byte{byte(len(s) >> 8), byte(len(s))}) + s }
+			q := question("9.example.org")
+			q = q[:len(q)-4] + tt.kind + "\x00\x01"
+			w.Exchange(0, ms, "dns", "10.0.0.1", "10.0.0.53:53", sized(q), sized(q[:2]+"\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00"+q[12:]+"\xc0\x0c"+tt.kind+"\x00\x01\x00\x00\x00\x01"+sized(strings.Repeat("\x01", tt.size))))
+			hold(t, of(t, openTraffic(t, &w), "sigred"), tt.want...)
+		})
+	}
+}
+
 // TestKFLOfATunnel selects all questions of the finding, not only the first ones.
 func TestKFLOfATunnel(t *testing.T) {
 	var w traffic.Capture
