@@ -47,6 +47,7 @@ type Overview struct {
 	NotIP      []bundle.Count       `json:"not_ip" jsonschema:"non-IP packets of the whole case, by kind: arp, lldp, stp, wlan_beacon, or an unsupported link type"`
 
 	tried []string // hosts that accepted no connection
+	open  int64    // calls of which the capture does not show how they ended
 }
 
 // ConnCount counts connections by how far they could be read.
@@ -117,6 +118,9 @@ func AskOverview(ctx context.Context, c *forensics.Case, in OverviewIn, happened
 	for _, p := range out.Protocols {
 		out.Calls += p.Calls
 		out.Failed += p.Failed
+	}
+	if out.open, err = ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+w.Where+" AND outcome IN ('cut', 'unread')", w.Args...); err != nil {
+		return nil, err
 	}
 	if out.Endpoints, _, err = byEndpoint(w, ctx, c, g.known, w.Limit); err != nil {
 		return nil, err
@@ -293,6 +297,9 @@ func (o *Overview) summarize(w *ask.Window, happened string) {
 		some := ""
 		if o.Requests < o.Calls {
 			some = plural.Sprintf(" (%d {request|requests})", o.Requests)
+		}
+		if o.open > 0 {
+			on = plural.Sprintf("of %d the capture does not show how {it|they} ended, ", o.open) + on
 		}
 		say("%s to %s: %d {call|calls}%s, %d failed (%s %%), %s.", when.Stamp(w.From), when.Stamp(w.To), o.Calls, some, o.Failed, plural.Digits(100*ask.Share(o.Failed, o.Calls), 3), on)
 	}
