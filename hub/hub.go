@@ -45,6 +45,7 @@ import (
 	"github.com/pcapsule/pcapsule/hub/served"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/ring"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
 const (
@@ -65,6 +66,7 @@ type Options struct {
 	Namespace string
 	Dir       string // for collected files
 	Listen    string // address for downloads of bundles
+	Rate      int64  // bytes per second of all downloads; 0: no limit
 	Health    string // address of /healthz and /readyz; empty: none
 	Identity  string // of this hub among several, such as the pod's name
 	Release   string
@@ -294,7 +296,7 @@ func (h *hub) download(c *control.Controller, known *pods.Memory) (stop func(), 
 	}
 	server := download.Server(download.Handler(download.Options{Find: c.Find, Namespace: h.Namespace, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Read: read, Log: h.Log}), h.Log)
 	go func() {
-		if err := server.Serve(tls.NewListener(l, config)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(tls.NewListener(transfer.Pace(l, h.Rate), config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)
 		}
 	}()

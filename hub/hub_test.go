@@ -223,6 +223,7 @@ func (a *apiServer) testGone(t *testing.T, dir string) {
 	if err := a.core.Pods("pcapsule").Delete(t.Context(), pods.Items[0].Name, v1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(listAge) // the hub does not list pods more often
 	if err := a.create("gone", `{last: 1h, nodes: [node-a, node-b, node-c], patience: 0s}`); err != nil {
 		t.Fatal(err)
 	}

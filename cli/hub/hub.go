@@ -68,7 +68,7 @@ func Main(args []string, out, errOut io.Writer) int {
 
 type flags struct {
 	namespace, dir, listen, health, kubeconfig, identity, logFormat, job, answers, access, store string
-	memory, large, liveBytes                                                                     shared.Size
+	memory, large, liveBytes, rate                                                               shared.Size
 	tenants                                                                                      control.Tenants
 }
 
@@ -112,6 +112,7 @@ Exit codes: 0 ended by a signal; 1 other; 2 usage; 6 disk.`,
 	fl.StringVar(&f.namespace, "namespace", "", "namespace of the snapshots that are served, and of recorders (default: $POD_NAMESPACE)")
 	fl.StringVar(&f.dir, "data", "/var/lib/pcapsule-hub", "folder for collected files and bundles")
 	fl.StringVar(&f.listen, "listen", ":8443", "address where bundles are handed out, by HTTPS")
+	shared.SizeVar(fl, &f.rate, "download-rate", "", 32<<20, 0, shared.Largest, "bytes that all readers together get in a second; 0: no limit")
 	fl.StringVar(&f.health, "health", ":9464", "address of /healthz and /readyz; empty: none")
 	fl.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file for the API (default: the pod's service account)")
 	shared.SizeVar(fl, &f.memory, "memory", "", shared.Size(exporter.DefaultMemory), minMemory, shared.Largest, "memory for making a bundle")
@@ -168,7 +169,7 @@ func fromEnvironment(fl *pflag.FlagSet, env func(string) (string, bool)) (first 
 
 // options reads the flags.
 func (f *flags) options(out, errOut io.Writer) (hub.Options, error) {
-	o := hub.Options{Namespace: f.namespace, Tenants: f.tenants, Dir: f.dir, Listen: f.listen, Health: f.health, Identity: f.identity, Release: version.Release}
+	o := hub.Options{Namespace: f.namespace, Tenants: f.tenants, Dir: f.dir, Listen: f.listen, Rate: int64(f.rate), Health: f.health, Identity: f.identity, Release: version.Release}
 	switch f.logFormat {
 	case "text":
 		o.Log = slog.New(slog.NewTextHandler(errOut, nil))

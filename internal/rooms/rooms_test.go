@@ -138,7 +138,7 @@ func TestImportsPointToTheWire(t *testing.T) {
 		{"cmd/pcapsule-recorder", "a program is a few lines", []string{"cli/recorder"}},
 		{"recorder/internal/kube", "the cluster's names need no packets", []string{"recorder/workload"}},
 		{"recorder/internal/machine", "what a machine says of itself needs no packets", []string{"bpf", "recorder/ring", "recorder/workload"}},
-		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/filter", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/policy", "recorder/ring", "recorder/workload"}},
+		{"recorder/agent", "the node's recorder joins recorder and cluster", []string{"recorder", "recorder/internal/enroll", "recorder/internal/kube", "recorder/filter", "recorder/keys", "recorder/mutual", "recorder/pcapng", "recorder/pins", "recorder/policy", "recorder/ring", "recorder/transfer", "recorder/workload"}},
 		{"recorder/ring/signingkey", "keys know no ring", []string{"recorder/ring/internal/durable"}},
 		{"recorder/ring/internal/durable", "what a ring needs of a file system knows no ring", nil},
 		{"recorder/transfer", "moving files knows nothing of what is in them", nil},

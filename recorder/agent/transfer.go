@@ -19,6 +19,7 @@ import (
 	"github.com/pcapsule/pcapsule/recorder/internal/enroll"
 	"github.com/pcapsule/pcapsule/recorder/mutual"
 	"github.com/pcapsule/pcapsule/recorder/pins"
+	"github.com/pcapsule/pcapsule/recorder/transfer"
 )
 
 // sweepEvery is how often pins that are no longer requested are removed.
@@ -75,7 +76,7 @@ func (a *agent) transfer(ctx context.Context) (stop func(), err error) {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(a.o.Log.Handler(), slog.LevelWarn)}
 	go func() {
-		if err := server.Serve(tls.NewListener(&patient{l, newPace(a.o.Transfer.Rate)}, mutual.Server(source, mutual.Hub))); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(tls.NewListener(transfer.Pace(l, a.o.Transfer.Rate), mutual.Server(source, mutual.Hub))); !errors.Is(err, http.ErrServerClosed) {
 			a.o.Log.Error("serving the hub ended", "error", err)
 		}
 	}()

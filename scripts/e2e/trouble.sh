@@ -22,6 +22,7 @@ of() {
 made() { k -n shop logs "$1" -c talk | grep -c '^200 OK'; }
 
 say "two pods with one address, and two ways to a server"
+begun=$(date -u +%FT%TZ)
 cat >"$dir/pods.yaml" <<-EOF
 	apiVersion: v1
 	kind: Pod
@@ -74,7 +75,7 @@ k apply -f "$dir/next.yaml" >/dev/null
 k -n shop wait --for=jsonpath='{.status.phase}'=Succeeded pod/next --timeout=60s >/dev/null
 is "the address of the second" "$address" "$(k -n shop get pod next -o jsonpath='{.status.podIP}')"
 sleep 8
-snapshot ways '{last: 60s}'
+snapshot ways "{from: \"$begun\", to: \"$(date -u +%FT%TZ)\"}"
 ready ways
 is "every node's part is there" True "$(complete ways)"
 of ways

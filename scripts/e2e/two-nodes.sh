@@ -141,7 +141,7 @@ cat >"$dir/arguments.json" <<-EOF
 EOF
 asked() { # FOLDER COMMAND...: asks the server at port 8898, where the command runs programs
 	mkdir "$dir/$1"
-	PCAPSULE_QUESTIONS_URL=http://127.0.0.1:8898/mcp PCAPSULE_QUESTIONS_ARGUMENTS=$dir/arguments.json PCAPSULE_QUESTIONS_DUMP=$dir/$1 timeout 300 "${@:2}" >"$dir/$1.log" 2>&1 || { cat "$dir/$1.log"; failed=$((failed + 1)); }
+	PCAPSULE_QUESTIONS_URL=http://127.0.0.1:8898/mcp PCAPSULE_QUESTIONS_ARGUMENTS=$dir/arguments.json PCAPSULE_QUESTIONS_DUMP=$dir/$1 PCAPSULE_NIGHTLY=1 timeout 300 "${@:2}" >"$dir/$1.log" 2>&1 || { cat "$dir/$1.log"; failed=$((failed + 1)); }
 }
 asked hub "$cluster/in.sh" "$dir/questions" -test.run TestQuestions/remote
 kill "$forward"

@@ -1,4 +1,4 @@
-package agent
+package transfer
 
 import (
 	"io"
@@ -21,7 +21,7 @@ func TestPace(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			p := &patient{l, newPace(tt.perSecond)}
+			p := Pace(l, tt.perSecond)
 			var all sync.WaitGroup
 			begin := time.Now()
 			for range 2 {

@@ -1,4 +1,4 @@
-package agent
+package transfer
 
 import (
 	"context"
@@ -11,16 +11,15 @@ import (
 // piece is the largest write that is paced as a whole.
 const piece = 64 << 10
 
-// newPace limits bytes per second; 0: nil, no limit.
-func newPace(perSecond int64) *rate.Limiter {
+// Pace returns a listener whose connections have a separate deadline for each write. All together send at most
+// perSecond bytes, so that they leave the node's network and disk, and the recorder's buffer, to others; 0: no limit.
+func Pace(l net.Listener, perSecond int64) net.Listener {
 	if perSecond == 0 {
-		return nil
+		return &patient{l, nil}
 	}
-	return rate.NewLimiter(rate.Limit(perSecond), piece)
+	return &patient{l, rate.NewLimiter(rate.Limit(perSecond), piece)}
 }
 
-// patient sets a separate deadline for each write of its connections. pace limits the bytes of all together, so that a
-// snapshot leaves the node's network and disk to others; nil: no limit.
 type patient struct {
 	net.Listener
 	pace *rate.Limiter
