@@ -93,7 +93,7 @@ func prompts() []prompt {
 		}, "First state whether both periods were recorded completely. Then report what is new, gone, slower, faster or failing more often, with the numbers of both periods and a call from each."},
 		{"onboarding", "Learn the system", "An overview of the system, from its traffic, for a newcomer.", times, []step{
 			seeCases, seeAll, seeMap, seeEnds,
-			do("Show an example call for each protocol.", toolCall{"run_sql", `{"sql": "select protocol, count(*) as calls, min(call_no) as call_no, arg_min(summary, ts_ns) as example from calls group by protocol order by calls desc"}`}),
+			do("Show an example call for each protocol.", toolCall{"run_sql", `{"sql": "select protocol, count(*) as calls, min(call_no) as call_no, arg_min(summary, (ts_ns, summary)) as example from calls group by protocol order by calls desc"}`}),
 			seeOutside,
 		}, "Describe the services (what each does and depends on), the traffic entering and leaving the system, and the protocols, each with an example call."},
 		{"dev_loop_verification", "Verify a change", "Check whether the traffic of a test run meets the expectations.", []*mcp.PromptArgument{maybe(argKFL), maybe(argFrom), maybe(argTo)}, []step{

@@ -113,7 +113,7 @@ func (l *Look) IDs() string {
 	if l.all {
 		return "flatten(list(ids))"
 	}
-	return "list_slice(flatten(arg_min(ids, first_ns, 3)), 1, 3)"
+	return "list_slice(flatten(arg_min(ids, (first_ns, ids), 3)), 1, 3)"
 }
 
 // CallIDs is the SQL for the column call_ids of a group of calls.
@@ -135,7 +135,7 @@ func (l *Look) some() string {
 	if l.all {
 		return "list(call_id)"
 	}
-	return "arg_min(call_id, ts_ns, 3)"
+	return "arg_min(call_id, (ts_ns, call_id), 3)"
 }
 
 // Web is the SQL condition for calls of HTTP and gRPC.

@@ -45,7 +45,7 @@ func slowQueries(w *ask.Window, ctx context.Context, c *forensics.Case, minMs fl
 	text := `CASE WHEN ` + store + ` THEN method ELSE ` + statements.Part("", "query") + ` END`
 	statement := `(` + store + ` OR ` + statements.IsStatement + ` AND ` + statements.Part("", "query") + ` IS NOT NULL) AND ` + statements.Accesses
 	sql := w.Ends(c, "service") + fmt.Sprintf(`, slow AS (SELECT bn, protocol, %[1]s AS raw, %[2]s AS text, an, `+terms.Took+` AS elapsed_us, failed, call_id, ts_ns FROM x WHERE %[4]s AND `+terms.Took+` >= %[3]d),
-		g AS (SELECT bn, protocol, text, count(*) AS slow, list_transform(arg_max(call_id, elapsed_us, 3), i -> lower(hex(i))) AS call_ids, list_sort(list(DISTINCT src))[1:5] AS clients FROM slow JOIN sname USING (an) GROUP BY ALL),
+		g AS (SELECT bn, protocol, text, count(*) AS slow, list_transform(arg_max(call_id, (elapsed_us, call_id), 3), i -> lower(hex(i))) AS call_ids, list_sort(list(DISTINCT src))[1:5] AS clients FROM slow JOIN sname USING (an) GROUP BY ALL),
 		a AS (SELECT bn, protocol, %[2]s AS text, count(*) AS calls, count(*) FILTER (failed) AS failed, sum(elapsed_us)::BIGINT AS total, quantile_disc(elapsed_us, [0.5, 0.99]) AS p, max(elapsed_us) AS top
 			FROM (SELECT bn, protocol, %[1]s AS raw, `+terms.Took+` AS elapsed_us, failed FROM x WHERE %[4]s) GROUP BY ALL)
 		SELECT coalesce(dst, '') AS dst, protocol, left(text, 400) AS text, calls, slow, failed, total / 1000.0 AS total_ms, p[1] / 1000.0 AS p50_ms, p[2] / 1000.0 AS p99_ms, top / 1000.0 AS max_ms, clients, call_ids

@@ -33,7 +33,7 @@ func (l *finder) bursts(ctx context.Context) ([]Pattern, error) {
 		s AS (SELECT *, sum(begins) OVER (PARTITION BY h ORDER BY ts_ns, call_id ROWS UNBOUNDED PRECEDING) AS burst FROM o),
 		g AS (SELECT h, burst, any_value(an) AS an, any_value(bn) AS bn, any_value(far) AS far, bool_or(host = far) AS asked, any_value(protocol) AS protocol, any_value(method) AS method, any_value(path) AS path, any_value(endpoint) AS endpoint,
 			any_value(host) AS host, min(status_code)::VARCHAR AS status, count(*) AS calls, min(ts_ns) AS first_ns, max(done) AS last_ns,
-			list_transform(arg_min(call_id, ts_ns, 10), i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, burst HAVING count(*) > %[4]d)
+			list_transform(arg_min(call_id, (ts_ns, call_id), 10), i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, burst HAVING count(*) > %[4]d)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, status, calls, first_ns, last_ns, call_ids
 		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, first_ns, call_ids`, terms.Serving, relation.Retryable, int64(burstPauseNs), stormRetries, terms.PathTemplate, relation.Thing), l.k.Args...)
 	if more {

@@ -45,7 +45,7 @@ func (l *finder) nPlusOne(ctx context.Context) ([]Pattern, error) {
 	if err := l.loadLinks(ctx); err != nil {
 		return nil, err
 	}
-	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, began, 8) AS ids
+	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, (began, call_id), 8) AS ids
 			FROM %[1]s GROUP BY pk, cbn, cfar, text HAVING count(*) >= %[3]d AND count(DISTINCT hash(raw, more)) >= %[4]g * count(*)),
 		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked FROM r JOIN %[2]s p ON p.k = r.pk),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), n * 4194304 - pk %% 4194304) AS ids FROM o GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
@@ -72,7 +72,7 @@ func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 		return nil, err
 	}
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH s AS (SELECT *, lag(done) OVER (PARTITION BY pk ORDER BY began, k) AS before FROM %[1]s),
-		r AS (SELECT pk, count(*) AS n, count(*) FILTER (before IS NULL OR began >= before) AS steps, sum(done - began) / 1e6 AS ms, (sum(done - began) - max(done - began)) / 1e6 AS save, max(grade) AS grade, arg_min(call_id, began, 8) AS ids
+		r AS (SELECT pk, count(*) AS n, count(*) FILTER (before IS NULL OR began >= before) AS steps, sum(done - began) / 1e6 AS ms, (sum(done - began) - max(done - began)) / 1e6 AS save, max(grade) AS grade, arg_min(call_id, (began, call_id), 8) AS ids
 			FROM s GROUP BY pk HAVING count(*) >= %[3]d AND (min(cbn) < max(cbn) OR min(cfar) < max(cfar) OR min(text) < max(text))),
 		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked, elapsed_us / 1000.0 AS total
 			FROM r JOIN %[2]s p ON p.k = r.pk WHERE steps = n),

@@ -78,7 +78,7 @@ func (l *finder) churn(ctx context.Context) ([]Pattern, error) {
 func (l *finder) examples(ctx context.Context, src, dst string) ([]string, error) {
 	v, err := ask.One[struct {
 		IDs []string `json:"ids"`
-	}](ctx, l.c, fmt.Sprintf("SELECT list_transform(arg_min(call_id, ts_ns, 5), i -> lower(hex(i))) AS ids FROM calls WHERE %s AND src_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND dst_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND %s = ? AND %s = ?",
+	}](ctx, l.c, fmt.Sprintf("SELECT list_transform(arg_min(call_id, (ts_ns, call_id), 5), i -> lower(hex(i))) AS ids FROM calls WHERE %s AND src_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND dst_id IN (SELECT endpoint_id FROM endpoints WHERE %s = ?) AND %s = ? AND %s = ?",
 		l.w.Where, terms.Who(""), terms.Who(""), terms.Who("src_"), terms.Who("dst_")), l.w.Values(src, dst, src, dst)...)
 	return v.IDs, err
 }
@@ -97,7 +97,7 @@ func (l *finder) keepAlive(ctx context.Context) ([]Pattern, error) {
 		CallIDs []string `json:"call_ids"`
 	}
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, k AS (SELECT an, bn, far, conn, count(*) AS n, count(*) FILTER (NOT coalesce(http1_keep_alive, true)) AS closing, bool_or(`+terms.Asked+`) AS asked,
-			min(ts_ns) AS ts_ns, arg_min(call_id, ts_ns) AS call_id FROM %s WHERE protocol = 'http1' GROUP BY ALL)
+			min(ts_ns) AS ts_ns, arg_min(call_id, (ts_ns, call_id)) AS call_id FROM %s WHERE protocol = 'http1' GROUP BY ALL)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, any_value(pb) AS pb, bool_or(asked) AS asked, sum(n)::BIGINT AS calls, count(*) AS conns, count(*) FILTER (n = 1) AS single, sum(closing)::BIGINT AS closing, %s
 		FROM k JOIN sname USING (an) JOIN dname USING (bn) GROUP BY 1, 2 HAVING sum(n) >= 10 ORDER BY calls DESC, 1, 2`, ask.Joined(l.c, "x"), terms.SomeCalls), l.k.Args...)
 	if err != nil {
@@ -159,7 +159,7 @@ func (l *finder) pool(ctx context.Context) ([]Pattern, error) {
 		b AS (SELECT t.*, busy FROM t JOIN (SELECT k, busy FROM fl WHERE d = 1) USING (k)),
 		c AS (SELECT ap, bn, far, max(busy) AS ceiling FROM b GROUP BY ALL HAVING count(*) >= %[3]d AND max(busy) >= 2),
 		g AS (SELECT an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, count(*) AS calls, any_value(ceiling) AS ceiling, count(DISTINCT conn) AS conns, count(*) FILTER (busy = ceiling) AS full_calls,
-			count(*) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d) AS quick, list_transform(arg_min(call_id, ts_ns, 5) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d), i -> lower(hex(i))) AS call_ids
+			count(*) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d) AS quick, list_transform(arg_min(call_id, (ts_ns, call_id), 5) FILTER (busy = ceiling AND ts_ns - before BETWEEN 0 AND %[4]d), i -> lower(hex(i))) AS call_ids
 			FROM b JOIN c USING (ap, bn, far) GROUP BY ap, an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, coalesce(pod, src) AS pod, calls, ceiling::BIGINT AS ceiling, conns, full_calls, quick, call_ids FROM g JOIN sname USING (an) JOIN dname USING (bn)
 		WHERE full_calls >= %[5]g * calls AND quick >= %[6]g * full_calls AND conns <= ceiling * 2 ORDER BY full_calls DESC, 1, 2, 5`, terms.NumberOf(l.c), ask.Joined(l.c, "x"), minPooled, poolQuickNs, poolShare, poolQuickRate), w.Args...)

@@ -49,7 +49,7 @@ func (l *finder) crowds(ctx context.Context, w *ask.Window) ([]Pattern, error) {
 		open AS (SELECT k, max(greatest(n, n - d)) OVER (PARTITION BY pod ORDER BY moment RANGE BETWEEN %[3]d PRECEDING AND CURRENT ROW) AS open FROM (SELECT *, sum(d) OVER (PARTITION BY pod ORDER BY moment, d DESC, k ROWS UNBOUNDED PRECEDING) AS n FROM ins)),
 		g AS (SELECT ap, an, bn, far, any_value(src_pod) AS pod, bool_or(asked) AS asked, any_value(ceiling) AS ceiling, count(*) AS full_calls, count(*) FILTER (quick AND open > ceiling) AS waited,
 			max(open) FILTER (quick) AS at_once, count(DISTINCT conn) FILTER (quick AND open > ceiling) AS conns, min(ts_ns) FILTER (quick AND open > ceiling) AS first_ns, max(done) FILTER (quick AND open > ceiling) AS last_ns,
-			list_transform(arg_min(call_id, ts_ns, 5) FILTER (quick AND open > ceiling), i -> lower(hex(i))) AS call_ids FROM b JOIN (SELECT k, open FROM open WHERE k IS NOT NULL) USING (k) GROUP BY ap, an, bn, far)
+			list_transform(arg_min(call_id, (ts_ns, call_id), 5) FILTER (quick AND open > ceiling), i -> lower(hex(i))) AS call_ids FROM b JOIN (SELECT k, open FROM open WHERE k IS NOT NULL) USING (k) GROUP BY ap, an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, coalesce(pod, src) AS pod, ceiling::BIGINT AS ceiling, full_calls, waited, at_once::BIGINT AS at_once, first_ns, last_ns, call_ids FROM g JOIN sname USING (an) JOIN dname USING (bn)
 		WHERE waited >= %[5]d AND waited * %[6]d >= full_calls AND conns <= ceiling ORDER BY waited DESC, 1, 2, 5`,
 		terms.NumberOf(l.c), ask.Joined(l.c, "x"), poolQuickNs, terms.Serving, leastWaiting, waitingShare), w.Args...)

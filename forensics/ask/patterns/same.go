@@ -53,7 +53,7 @@ func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 	rows, _, err := ask.Rows[sameRow](ctx, l.c, ask.MaxEdges, w.Ends(l.c, "service")+fmt.Sprintf(`, m AS MATERIALIZED (SELECT %[5]s AS k, hash(an, %[6]s, response_body_sha256, ts_ns // %[2]d) AS h
 			FROM x WHERE protocol IN `+terms.Web+` AND method IN ('GET', 'HEAD') AND status_code = 200 AND response_body_size > 0),
 		z AS (SELECT k, h FROM m JOIN (SELECT h FROM m GROUP BY h HAVING count(*) >= %[3]d) USING (h)),
-		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[7]d) AS ids
+		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, (ts_ns, call_id), %[7]d) AS ids
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
 			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
@@ -95,7 +95,7 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 		d AS (SELECT h, run, count(*) AS n, max(near) AS most FROM q GROUP BY ALL HAVING count(*) > 1),
 		z AS (SELECT k, d.h, d.run, d.n, d.most, soon AND retry AS again, CASE WHEN soon THEN (n.ts_ns - prior_ns) / 1e6 END AS gap FROM n JOIN d USING (h, run)),
 		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[6]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, count(*) FILTER (again) AS retries,
-			bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure, quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, ts_ns, %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[7]s'), false) GROUP BY an, bn, far, protocol, h, run)
+			bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure, quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, (ts_ns, call_id), %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[7]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, retries, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, sum(retries)::BIGINT AS retries, max(most) AS most,
 			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
 		terms.NumberOf(l.c), relation.Compared(relation.Request, terms.NumberOf(l.c)), terms.Serving, relation.Repeats("o"), relation.SoonNs, terms.PathTemplate, polledPaths, sameSample), w.Args...)
@@ -191,7 +191,7 @@ func (l *finder) correlation(ctx context.Context) ([]Pattern, error) {
 	const bare = "request_id IS NULL AND trace_id IS NULL"
 	rows, _, err := ask.Rows[row](ctx, l.c, ask.MaxEdges, l.k.Ends(l.c, "service")+fmt.Sprintf(`, g AS (SELECT an, bn, far, bool_or(host = far) AS asked, count(*) AS calls, count(*) FILTER (%[1]s) AS bare, count(*) FILTER (request_id IS NULL) AS no_request_id, count(*) FILTER (trace_id IS NULL) AS no_trace_id
 			FROM x WHERE protocol IN %[2]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far),
-		eg AS (SELECT an, bn, far, list_transform(arg_min(call_id, ts_ns, 3), i -> lower(hex(i))) AS call_ids FROM x WHERE protocol IN %[2]s AND %[1]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far)
+		eg AS (SELECT an, bn, far, list_transform(arg_min(call_id, (ts_ns, call_id), 3), i -> lower(hex(i))) AS call_ids FROM x WHERE protocol IN %[2]s AND %[1]s AND NOT coalesce(regexp_matches(path, '%[3]s'), false) GROUP BY an, bn, far)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, calls, bare, no_request_id, no_trace_id, call_ids, sum(calls) OVER ()::BIGINT AS all_calls, sum(calls - bare) OVER ()::BIGINT AS all_with FROM g LEFT JOIN eg USING (an, bn, far) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY bare DESC, 1, 2`,
 		bare, terms.Serving, polledPaths), l.k.Args...)
 	if err != nil {

@@ -62,7 +62,7 @@ func (l *finder) turnedAway(ctx context.Context) ([]Pattern, error) {
 		g AS (SELECT dst_ip, dst_port, way, any_value(ceiling) AS ceiling, count(*) AS turned, count(*) FILTER (near = ceiling) AS full_at, min(moment) AS first_ns, max(moment) AS last_ns FROM m WHERE away = 1 GROUP BY ALL),
 		b AS (SELECT * FROM g WHERE ceiling >= %[3]d AND turned >= %[4]d AND full_at >= %[5]g * turned QUALIFY row_number() OVER (PARTITION BY dst_ip, dst_port ORDER BY way) = 1),
 		w AS (SELECT dst_ip, dst_port, min(dst) AS dst, min(pb) AS pb, list_sort(list(DISTINCT src)) AS srcs FROM t GROUP BY ALL),
-		i AS (SELECT s.dst_ip, s.dst_port, list_transform(arg_min(call_id, s.ts_ns, 5), x -> lower(hex(x))) AS call_ids FROM s JOIN b ON b.dst_ip = s.dst_ip AND b.dst_port = s.dst_port AND s.ts_ns <= b.first_ns AND s.done >= b.first_ns - %[2]d GROUP BY ALL)
+		i AS (SELECT s.dst_ip, s.dst_port, list_transform(arg_min(call_id, (s.ts_ns, call_id), 5), x -> lower(hex(x))) AS call_ids FROM s JOIN b ON b.dst_ip = s.dst_ip AND b.dst_port = s.dst_port AND s.ts_ns <= b.first_ns AND s.done >= b.first_ns - %[2]d GROUP BY ALL)
 		SELECT dst, pb, b.dst_port AS port, srcs, way, ceiling::BIGINT AS ceiling, turned, full_at AS "full", first_ns, last_ns, coalesce(call_ids, []) AS call_ids FROM b JOIN w USING (dst_ip, dst_port) LEFT JOIN i USING (dst_ip, dst_port) ORDER BY turned DESC, dst, port`,
 		answered, int64(nearCeiling), leastCeiling, leastTurned, turnedShare, maxTurned), args...)
 	var out []Pattern

@@ -242,16 +242,16 @@ func readGraph(w *ask.Window, ctx context.Context, c *forensics.Case, by string,
 		}
 	}
 	if c.Several() {
-		first = "arg_min(bundle, ts_ns)"
+		first = "arg_min(bundle, (ts_ns, call_id))"
 	}
 	// Sum by address first, then join the names to the sums, because there are few addresses. The host
 	// of a DNS question is not a host that was called.
 	sums := fmt.Sprintf(`SELECT %[1]ssrc_id, dst_id, protocol, %[2]s AS host, NULL::VARCHAR AS proxied_to, %[3]s AS request, count(*) AS n, count(*) FILTER (failed) AS failed, count(*) FILTER (%[4]s) AS faults, sum(request_bytes) AS sent, sum(response_bytes) AS received,
-			count(*) FILTER (%[5]s) AS opened, arg_min(call_id, ts_ns) AS call_id, arg_min(call_no, ts_ns) AS call_no, min(ts_ns) AS ts_ns, %[6]s AS back
+			count(*) FILTER (%[5]s) AS opened, arg_min(call_id, (ts_ns, call_id)) AS call_id, arg_min(call_no, (ts_ns, call_id)) AS call_no, min(ts_ns) AS ts_ns, %[6]s AS back
 			FROM calls WHERE %[7]s GROUP BY ALL`, terms.Key(c, ""), host, terms.RequestIn(c), terms.Fault, terms.SealedIn(c), back, w.Where)
 	sql := w.Ends(c, by) + fmt.Sprintf(`, y AS (%[3]s),
 		g AS (SELECT an, bn, far, protocol, request, bool_or(`+terms.Asked+`) AS asked, sum(n) AS n, sum(failed) AS failed, sum(faults) AS faults,
-			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, ts_ns) AS call_id, %[4]s AS bundle, arg_min(call_no, ts_ns) AS call_no FROM y GROUP BY ALL),
+			sum(sent) AS sent, sum(received) AS received, sum(opened) AS opened, sum(back) AS back, arg_min(call_id, (ts_ns, call_id)) AS call_id, %[4]s AS bundle, arg_min(call_no, (ts_ns, call_id)) AS call_no FROM y GROUP BY ALL),
 		q AS (SELECT an, bn, far, quantile_disc(`+terms.Took+`, [0.5, 0.99]) FILTER (%[1]s) AS p, count(DISTINCT conn) AS conns, count(*) FILTER (%[1]s AND NOT `+terms.WaitSeen+`) AS blind FROM %[2]s GROUP BY ALL),
 		t AS (SELECT an, bn, far, bool_or(asked) AS asked, sum(n)::BIGINT AS n, coalesce(sum(n) FILTER (request), 0)::BIGINT AS calls, coalesce(sum(failed) FILTER (request), 0)::BIGINT AS failed, coalesce(sum(faults) FILTER (request), 0)::BIGINT AS faults, coalesce(sum(faults) FILTER (NOT request), 0)::BIGINT AS broken,
 			sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, coalesce(sum(opened) FILTER (request), 0)::BIGINT AS opened, coalesce(sum(back) FILTER (request), 0)::BIGINT AS back, coalesce(sum(n) FILTER (`+terms.Shakes+`), 0)::BIGINT AS shakes,

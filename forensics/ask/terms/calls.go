@@ -163,7 +163,7 @@ func CallColumns(c Several) string {
 }
 
 // SomeCalls is SQL for the call_ids of the three earliest calls of a group.
-const SomeCalls = `list_transform(arg_min(call_id, ts_ns, 3), x -> lower(hex(x))) AS call_ids`
+const SomeCalls = `list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids`
 
 // Qualified adds the alias k to the columns of a condition from this package.
 func Qualified(cond string) string {

@@ -354,7 +354,7 @@ func (s *search) flows(ctx context.Context) error {
 			FROM flows WHERE `+l.OnceIf(l.Flows(), ask.Largest)+` AND NOT `+terms.Reports(l.Case)+`),
 		f AS (SELECT x.*, k, last_ns >= f AND first_ns < u AS valid FROM (`+strings.Join(sides, " UNION ALL ")+`) x JOIN m USING (v) WHERE p = 0 OR p = port),
 		n AS (SELECT `+on+`, `+ids+` AS ids FROM calls_raw WHERE (`+on+`) IN (SELECT (`+on+`) FROM f) GROUP BY ALL)
-		SELECT src, dst, side AS detail, k, valid, count(*) AS count, count(*) FILTER (answered) AS "of", min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(id, first_ns, 3) AS flow_ids,
+		SELECT src, dst, side AS detail, k, valid, count(*) AS count, count(*) FILTER (answered) AS "of", min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(id, (first_ns, id), 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids
 		FROM f LEFT JOIN n USING (`+on+`) GROUP BY src, dst, side, k, valid ORDER BY ALL`, w.values...)
 	s.cut = s.cut || more

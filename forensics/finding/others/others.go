@@ -52,7 +52,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		k AS (SELECT `+key("alert_no")+`, list(call_id ORDER BY ts_ns) AS ids FROM (SELECT `+key("alert_no")+`, unnest(call_nos) AS call_no FROM a) JOIN calls_raw USING (`+key("call_no")+`) GROUP BY ALL),
 		f AS (SELECT `+key("flow_id")+`, `+terms.Who("src_")+` AS client, `+terms.Who("dst_")+` AS server FROM flows)
 		SELECT coalesce(client, a.src_ip, '') AS src, coalesce(server, a.dst_ip, '') AS dst, program, coalesce(program_version, '') AS version, kind, coalesce(rule_id, '') AS rule_id, coalesce(rule, '') AS rule, coalesce(severity, '') AS severity,
-			count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, count(*) FILTER (WHERE packets_here = 'yes') AS yes, count(*) FILTER (WHERE packets_here = 'no') AS no, arg_min(alert_no, ts_ns) AS alert,
+			count(*) AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, count(*) FILTER (WHERE packets_here = 'yes') AS yes, count(*) FILTER (WHERE packets_here = 'no') AS no, arg_min(alert_no, (ts_ns, alert_no)) AS alert,
 			list_transform(`+l.First("list_distinct(flatten(list(ids ORDER BY ts_ns) FILTER (WHERE ids IS NOT NULL)))")+`, x -> lower(hex(x))) AS call_ids,
 			`+l.First(`list_sort(list(DISTINCT `+terms.FlowID(l.Case)+`) FILTER (WHERE flow_id IS NOT NULL))`)+` AS flow_ids,
 			list_slice(list_sort(list(DISTINCT a.text) FILTER (WHERE a.text IS NOT NULL)), 1, 3) AS evidence

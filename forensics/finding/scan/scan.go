@@ -43,9 +43,9 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH f AS (SELECT `+terms.Who("src_")+` AS src, transport, dst_ip, dst_port, first_ns, last_ns, `+terms.FlowID(l.Case)+` AS flow_id, first_ns // 60000000000 AS minute,
 				NOT `+terms.Accepted+` AS shut, transport = 'tcp' AND `+terms.Probe+` AS silent FROM flows WHERE (transport = 'tcp' OR `+datagrams(l)+`) AND `+l.Once()+`),
 		m AS (SELECT src, transport, minute, count(DISTINCT (dst_ip, dst_port)) AS targets, count(DISTINCT dst_ip) AS hosts, count(DISTINCT dst_port) AS ports, count(*) FILTER (shut) AS shut, count(*) FILTER (silent) AS silent, count(*) AS n,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, first_ns, 3) AS ids FROM f GROUP BY src, transport, minute)
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(flow_id, (first_ns, flow_id), 3) AS ids FROM f GROUP BY src, transport, minute)
 		SELECT src, transport AS other, max(hosts) || if(max(hosts) = 1, ' address', ' addresses') || CASE WHEN transport = 'icmp' THEN '' WHEN max(ports) = 1 THEN ', 1 port' ELSE ', ' || max(ports) || ' ports' END AS detail, sum(n)::BIGINT AS count, max(targets) AS "of", sum(shut)::DOUBLE AS number, sum(silent)::DOUBLE AS number2, min(first_ns) AS first_ns, max(last_ns) AS last_ns,
-			arg_min(ids, first_ns) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n AND (transport <> 'udp' OR ports = 1 OR hosts * `+fmt.Sprint(manyPorts)+` <= targets) GROUP BY src, transport ORDER BY count DESC, src, transport`)
+			arg_min(ids, (first_ns, ids)) AS flow_ids FROM m WHERE targets >= `+fmt.Sprint(manyTargets)+` AND shut * 2 > n AND (transport <> 'udp' OR ports = 1 OR hosts * `+fmt.Sprint(manyPorts)+` <= targets) GROUP BY src, transport ORDER BY count DESC, src, transport`)
 	if err != nil {
 		return err
 	}

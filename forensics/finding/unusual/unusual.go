@@ -61,7 +61,7 @@ func find(ctx context.Context, l *finding.Look) error {
 		known AS (SELECT src FROM w WHERE NOT now GROUP BY 1 HAVING count(*) >= 5),
 		p AS (SELECT src, dst, `+finding.Ways+`, count(*) FILTER (now) AS n, count(*) FILTER (NOT now) AS before, coalesce(sum(bytes) FILTER (now), 0) AS bytes,
 			coalesce(sum(bytes) FILTER (NOT now), 0) AS bytes_before, coalesce(sum(src_bytes) FILTER (now), 0) AS sent, min(first_ns) FILTER (now) AS first_ns, max(last_ns) FILTER (now) AS last_ns,
-			arg_min(flow_id, first_ns, 3) FILTER (now) AS flow_ids FROM w GROUP BY src, dst)
+			arg_min(flow_id, (first_ns, flow_id), 3) FILTER (now) AS flow_ids FROM w GROUP BY src, dst)
 		SELECT src, dst, CASE WHEN before = 0 THEN 'new' WHEN n >= 10 AND bytes > 100000 AND bytes / $2 > 5 * bytes_before / $3 THEN 'bytes' ELSE 'connections' END AS detail, via, outside, beyond,
 			n AS count, before AS "of", bytes::DOUBLE AS number, bytes_before::DOUBLE AS number2, first_ns, last_ns, flow_ids, ['sent ' || sent || ' bytes'] AS evidence
 		FROM p WHERE n > 0 AND src IN (SELECT src FROM known)
