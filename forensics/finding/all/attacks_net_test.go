@@ -258,7 +258,7 @@ func TestPoisonedNetBIOS(t *testing.T) {
 	}
 }
 
-// TestARPOfIntruders has a victim that is told two addresses, a bridge that repeats what it hears, and a scan.
+// TestARPOfIntruders has a victim that gets two claims, a bridge that repeats what it hears, and a scan.
 func TestARPOfIntruders(t *testing.T) {
 	arp := func(operation uint16, hardware, by, target, to byte) []byte {
 		mac, other := []byte{2, 0, 0, 0, 0, hardware}, []byte{2, 0, 0, 0, 0, target}

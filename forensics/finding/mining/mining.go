@@ -19,7 +19,7 @@ const (
 func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "mining", Title: "machines that mine cryptocurrencies", Techniques: []string{"T1496"},
 		Basis:    finding.Basis{What: "calls of JSON-RPC", Is: []finding.Need{finding.Calls("'jsonrpc'", finding.Any("protocol = 'jsonrpc'"))}},
-		Unproved: "That the owner of the machine does not want it. Pools that are reached with TLS are not seen.",
+		Unproved: "That the owner of the machine did not permit it. Pools that are reached with TLS are not seen.",
 		Doc:      "Connections with messages of mining pools over JSON-RPC: Stratum (mining.subscribe, mining.notify …), Ethereum (eth_submitLogin, eth_getWork …) and Monero (job, keepalived).",
 		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls("'jsonrpc'", finding.Any(worked))}, Find: find}}}
 }
