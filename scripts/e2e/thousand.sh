@@ -23,7 +23,7 @@ asked() { timeout 20 "$cluster/in.sh" kubectl get --raw /metrics | awk '/^apiser
 before=$(cpu) requests=$(asked)
 begun=$SECONDS
 snapshot all '{last: 5s, patience: 20s}'
-k -n pcapsule wait --for=condition=Ready snapshot/all --timeout=200s >/dev/null || { trouble; exit 1; }
+timeout 310 "$cluster/in.sh" kubectl -n pcapsule wait --for=condition=Ready snapshot/all --timeout=300s >/dev/null || { trouble; exit 1; }
 took=$((SECONDS - begun))
 say "ready after $took s; the hub used $((($(cpu) - before) * 10)) ms of CPU and has $(awk '/VmHWM/ {print int($2 / 1024)}' "/proc/$hub_pid/status") MiB at most; all programs asked the API $(($(asked) - requests)) times"
 used=$((($(cpu) - before) * 10 / gone)) # most of it makes the bundle that states the gap
