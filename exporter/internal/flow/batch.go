@@ -254,7 +254,7 @@ func callMemory(e *dissect.Emission, row int) int {
 	return n + int(heads+min(max(payload-heads, 0), textMost))
 }
 
-// Reset empties the batch for use again. Nobody may refer to its rows any more.
+// Reset empties the batch for use again. Nobody may still refer to its rows.
 func (b *Batch) Reset() {
 	for i := range b.Flows {
 		flowRows.Put(b.Flows[i].Row)
