@@ -297,10 +297,13 @@ func (w *worker) apply(x span, index int64, at int32, seq, size uint32) {
 	from, to := int64(int32(x.seq-seq)), int64(int32(x.seq-seq))+int64(len(x.with))
 	cut := max(0, -from)
 	from, to = max(from, 0), min(to, int64(size))
-	if t := w.targets[index]; x.coded && t != nil && len(t.places) > 0 {
-		return
+	if from >= to {
+		return // most of a connection's spans lie elsewhere
 	}
-	if from < to {
-		w.edit(index, at+int32(from), x.with[cut:cut+to-from], x.rule)
+	if x.coded {
+		if t := w.targets[index]; t != nil && len(t.places) > 0 {
+			return
+		}
 	}
+	w.edit(index, at+int32(from), x.with[cut:cut+to-from], x.rule)
 }
