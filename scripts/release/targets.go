@@ -37,8 +37,8 @@ var (
 	inImages = []program{recorder, {name: "pcapsule-hub", user: user}, {name: "pcapsule", cgo: true, static: true, user: user, profile: bundling}}
 )
 
-// bundling is a profile of pcapsule bundle; docs/design/010-measurements.md says how to make it. It does not have
-// the name that go build looks for, because with a profile all packages are compiled a second time.
+// bundling is a profile of pcapsule bundle over the traffic of make bench. It does not have the name that go build looks for,
+// because with a profile all packages are compiled a second time.
 const bundling = "cmd/pcapsule/release.pgo"
 
 // flags are the arguments of go build for a program.
