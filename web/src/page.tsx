@@ -36,7 +36,7 @@ function Page() {
     draw((n) => n + 1);
   };
   const go = (change: Partial<State>, replace = false): void => {
-    const next = { ...now.current, ...change };
+    const next = { ...parse(location.hash), ...change }; // the address may have changed since the page was drawn
     now.current = next;
     if (replace) history.replaceState(null, "", format(next));
     else history.pushState(null, "", format(next));

@@ -15,7 +15,7 @@ const Default Limit = 256 << 20
 const (
 	fixed  = 19 << 20 // of tables that do not scale: they grow with the number of columns
 	least  = 10 << 20 // of connections
-	scaled = 59 << 20 // of tables that do, at the default limit; measured with 120,000 waiting requests
+	scaled = 51 << 20 // of tables that do, at the default limit; measured with 120,000 waiting requests
 )
 
 // Heap is the limit for Go's collector. The rest is for memory outside its heap: code, stacks of C,

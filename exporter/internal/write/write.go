@@ -20,8 +20,8 @@ import (
 )
 
 // stagedBytes is how many raw bytes of rows wait for their row groups in all tables together, at the
-// default limit: two full groups. Readers need time for each group, so few large ones are read faster.
-const stagedBytes = 2 * columnar.DefaultGroupBytes
+// default limit: one full group and a half. Readers need time for each group, so few large ones are read faster.
+const stagedBytes = columnar.DefaultGroupBytes + columnar.DefaultGroupBytes/2
 
 // Folder is where tables are written, such as an unfinished bundle.
 type Folder interface {

@@ -83,6 +83,14 @@ func (s *sum) add(r *finding.Row, typ, before string) {
 	}
 }
 
+// mean is how many bytes of labels each name adds.
+func (s *sum) mean() float64 { return float64(s.bytes) / float64(len(s.names)) }
+
+// sent reports whether the names look like data that is sent out.
+func (s *sum) sent() bool {
+	return len(s.names) >= manyNames && s.mean() >= longNames && bits(&s.counts) >= variety
+}
+
 // split returns the domain of a name, what is before it, and whether its top-level domain is known. domain is
 // empty for a domain itself.
 func split(name string) (before, domain string, known bool) {
@@ -138,14 +146,12 @@ func find(ctx context.Context, l *finding.Look) error {
 	for _, k := range order {
 		s := sums[k]
 		odd := s.types["TXT"] + s.types["NULL"]
-		names := len(s.names)
-		long := float64(s.bytes) / float64(names)
-		if names < manyNames || long < longNames || bits(&s.counts) < variety {
+		if !s.sent() {
 			continue
 		}
 		f := finding.Finding{Severity: finding.High, Confidence: finding.Likely, Key: k[1],
 			What: plural.Sprintf("%s asks for %d {different name|different names} below %s with %.0f bytes of new labels on average, %.1f bits per character: up to %d bytes sent out in %d {question|questions}, %d of them for TXT or NULL",
-				k[0], names, k[1], long, bits(&s.counts), s.bytes, s.row.Count, odd)}
+				k[0], len(s.names), k[1], s.mean(), bits(&s.counts), s.bytes, s.row.Count, odd)}
 		l.Add(s.row, f)
 	}
 	return nil
@@ -169,7 +175,7 @@ func received(ctx context.Context, l *finding.Look) error {
 	var order [][2]string
 	for i := range rows {
 		r := &rows[i]
-		_, domain, _ := split(r.Detail)
+		before, domain, _ := split(r.Detail)
 		if domain == "" {
 			continue
 		}
@@ -182,10 +188,10 @@ func received(ctx context.Context, l *finding.Look) error {
 		if !s.names[r.Detail] {
 			s.types["bytes"] += r.Bytes
 		}
-		s.add(&r.Row, "TXT", "")
+		s.add(&r.Row, "TXT", before)
 	}
 	for _, k := range order {
-		if s := sums[k]; len(s.names) >= manyTexts {
+		if s := sums[k]; len(s.names) >= manyTexts && !s.sent() { // else it is one finding already
 			l.Add(s.row, finding.Finding{Severity: finding.Medium, Confidence: finding.Likely, Key: k[1] + "\x00texts", Techniques: []string{"T1071.004"},
 				What: plural.Sprintf("%s got long texts for %d {name|names} below %s: %d bytes of responses of DNS, as programs and commands that come in by it are", k[0], len(s.names), k[1], s.types["bytes"])})
 		}
