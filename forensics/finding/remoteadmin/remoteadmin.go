@@ -31,29 +31,24 @@ var ways = []way{
 	{"endpoints-listed", finding.Remote("epmapper", "Lookup"), finding.Info, []string{"T1046"}, "listed the interfaces of DCE/RPC of"},
 }
 
+// calls are the ways by the remote calls that show them.
+var calls = finding.RemoteKindsOf(ways, func(w way) (name, is string) { return w.kind, w.is })
+
 // Analyzer returns the analyzer remote-administration.
 func Analyzer() finding.Analyzer {
-	var kinds, techniques []string
-	var needs []finding.Need
+	var techniques []string
 	for _, w := range ways {
-		kinds, techniques = append(kinds, w.kind), append(techniques, w.techniques...)
-		needs = append(needs, finding.Calls(finding.RemoteProtocols, finding.Any(w.is)))
+		techniques = append(techniques, w.techniques...)
 	}
-	return finding.Analyzer{Name: "remote-administration", Title: "remote calls that read secrets, change accounts, clear logs or list machines", Kinds: kinds, Techniques: techniques,
+	return finding.Analyzer{Name: "remote-administration", Title: "remote calls that read secrets, change accounts, clear logs or list machines", Kinds: calls.Names, Techniques: techniques,
 		Unproved: "That the client is an intruder: administration uses the same calls. The arguments, such as which key, secret or account, are not read; of encrypted calls, nor are the results.",
 		Basis:    finding.Basis{What: "remote calls of DCE/RPC", Is: []finding.Need{finding.Calls(finding.RemoteProtocols, finding.Any(finding.RemoteInterface+" IS NOT NULL"))}},
 		Doc:      "A client that saves keys of another machine's registry, reads its LSA secrets, changes its accounts, clears its event logs, uses its DPAPI backup key, shuts it down, or lists its accounts, sessions, shares or endpoints by DCE/RPC.",
-		Steps:    []finding.Step{{Needs: needs, Find: find}}}
+		Steps:    []finding.Step{{Needs: calls.Needs(), Find: find}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	kind := "CASE"
-	var is []string
-	for _, w := range ways {
-		kind += " WHEN " + w.is + " THEN '" + w.kind + "'"
-		is = append(is, w.is)
-	}
-	rows, err := l.Rows(ctx, l.Groups(kind+" END AS kind, "+finding.RemoteOperation+" AS op, coalesce(outcome IN ('refused', 'client_error', 'server_error'), false) AS failed", finding.AnyOf(is...))+`
+	rows, err := l.Rows(ctx, l.Groups("CASE"+calls.Which()+" END AS kind, "+finding.RemoteOperation+" AS op, coalesce(outcome IN ('refused', 'client_error', 'server_error'), false) AS failed", finding.AnyOf(calls.Is...))+`
 		SELECT src, dst, kind AS detail, `+l.Sums()+`, coalesce(sum(n) FILTER (failed), 0)::BIGINT AS "of", coalesce(bool_or(src_outside), false)::INTEGER::DOUBLE AS number, list_slice(list(DISTINCT op ORDER BY op), 1, 5) AS evidence
 		FROM g GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {

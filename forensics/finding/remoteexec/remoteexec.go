@@ -5,6 +5,7 @@ package remoteexec
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/internal/plural"
@@ -27,31 +28,22 @@ var ways = []way{
 
 const wrote = "(protocol = 'smb' AND smb_command IN ('write', 'write_andx') AND outcome = 'ok' AND coalesce(smb_share_type, 'disk') <> 'pipe' AND regexp_matches(smb_share, '(?i)\\\\(admin|[a-z])\\$$'))"
 
+// calls are the ways by the remote calls that show them.
+var calls = finding.RemoteKindsOf(ways, func(w way) (name, is string) { return w.kind, w.is })
+
 // Analyzer returns the analyzer remote-execution.
 func Analyzer() finding.Analyzer {
-	var kinds []string
-	var needs []finding.Need
-	for _, w := range ways {
-		kinds = append(kinds, w.kind)
-		needs = append(needs, finding.Calls(finding.RemoteProtocols, finding.Any(w.is)))
-	}
-	return finding.Analyzer{Name: "remote-execution", Title: "programs run on other machines", Kinds: kinds,
+	return finding.Analyzer{Name: "remote-execution", Title: "programs run on other machines", Kinds: calls.Names,
 		Techniques: []string{"T1021.002", "T1569.002", "T1543.003", "T1021.003", "T1053.005", "T1047", "T1210"}, CVEs: []string{"CVE-2021-1675", "CVE-2021-34527"},
 		Unproved: "That the program is malicious: administration and deployment use the same calls. The name and the command line are not read.",
 		Basis:    finding.Basis{What: "remote calls of DCE/RPC", Is: []finding.Need{finding.Calls(finding.RemoteProtocols, finding.Any(finding.RemoteInterface+" IS NOT NULL"))}},
 		Doc:      "A client that creates or changes a service, calls methods of programs by DCOM, registers a scheduled task, executes a method of WMI or installs a printer driver on another machine (PrintNightmare), and whether it wrote a file to an administrative share within ten minutes before (PsExec).",
-		Steps:    []finding.Step{{Needs: needs, Find: find}}}
+		Steps:    []finding.Step{{Needs: calls.Needs(), Find: find}}}
 }
 
 func find(ctx context.Context, l *finding.Look) error {
-	kind := "CASE"
-	var is []string
-	for _, w := range ways {
-		kind += " WHEN " + w.is + " THEN '" + w.kind + "'"
-		is = append(is, w.is)
-	}
-	rows, err := l.Rows(ctx, l.Groups(kind+" ELSE 'file' END AS kind, outcome, CASE WHEN "+wrote+" THEN smb_share || '\\' || coalesce(smb_file, '') END AS file, ts_ns AS t_ns",
-		finding.AnyOf(append(is, wrote)...))+`,
+	rows, err := l.Rows(ctx, l.Groups("CASE"+calls.Which()+" ELSE 'file' END AS kind, outcome, CASE WHEN "+wrote+" THEN smb_share || '\\' || coalesce(smb_file, '') END AS file, ts_ns AS t_ns",
+		finding.AnyOf(append(slices.Clone(calls.Is), wrote)...))+`,
 		f AS (SELECT client, server, file, t_ns FROM g WHERE kind = 'file'),
 		t AS (SELECT *, (SELECT arg_max(f.file, f.t_ns) FROM f WHERE f.client = g.client AND f.server = g.server AND f.t_ns BETWEEN g.t_ns - `+fmt.Sprint(before*1_000_000_000)+` AND g.t_ns) AS brought FROM g WHERE kind <> 'file')
 		SELECT src, dst, kind AS detail, coalesce(min(brought), '') AS other, `+l.Sums()+`, coalesce(sum(n) FILTER (outcome IN ('refused', 'client_error', 'server_error')), 0)::BIGINT AS "of", coalesce(bool_or(src_outside), false)::INTEGER::DOUBLE AS number
