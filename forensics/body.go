@@ -27,6 +27,14 @@ type Body struct {
 // messages of a call, as the names of their columns begin.
 var messages = [...]string{"request", "response"}
 
+// Body is the body of the request, or else of the response.
+func (x *Exchange) Body(side string) *Body {
+	if side == "request" {
+		return x.Request
+	}
+	return x.Response
+}
+
 // bodySize is the size of both bodies of a call, at most most bytes of each.
 func (x *Exchange) bodySize(most int) (n int) {
 	for _, side := range messages {

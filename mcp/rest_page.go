@@ -141,11 +141,7 @@ func (s *Server) restPicture(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return 0, err
 		}
-		body := call.Response
-		if side == "request" {
-			body = call.Request
-		}
-		picture, err := shown.Picture(body)
+		picture, err := shown.Picture(call.Body(side))
 		if errors.Is(err, shown.ErrNoPicture) {
 			return 0, store.BadRequest("%v", err)
 		}

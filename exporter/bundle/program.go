@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pcapsule/pcapsule/exporter/bundle/sha"
 )
 
 // ThisProgram is the digest of the running program's file, or nil if it cannot be read. Only the first call reads the file,
@@ -48,7 +49,7 @@ func programDigest(file, record string) (Digest, error) {
 	if sum, ok := recorded(record, state); ok {
 		return sum, nil
 	}
-	sum, err := hashFile(file, sha256.New())
+	sum, err := hashFile(file, sha.New())
 	if err != nil || record == "" || state == "" || time.Since(changed) < settled {
 		return sum, err
 	}

@@ -2,7 +2,7 @@ package ask
 
 import (
 	"cmp"
-	"strconv"
+	"errors"
 	"strings"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -20,15 +20,17 @@ type Grouping struct {
 // groupNames are short names for fields of the two ends.
 var groupNames = map[string]string{"from": "src.name", "to": "dst.name", "namespace": "dst.namespace"}
 
-// GroupingBy returns the field of a short name ("to", "from", "namespace") or of KFL. It has none if the field is no column
-// with one text, number or boolean for each call.
-func GroupingBy(name string) (g Grouping, ok bool) {
-	f, ok := kfl.ColumnNamed(cmp.Or(groupNames[name], name))
+var errGrouping = errors.New("parameter by: must be a field of KFL with one text, number or boolean for each call, such as dst.service; pcapsule kfl fields lists them")
+
+// GroupingBy returns the field of a short name ("to", "from", "namespace") or of KFL.
+func GroupingBy(name string) (Grouping, error) {
+	name = cmp.Or(groupNames[name], name)
+	f, _ := kfl.ColumnNamed(name)
 	switch f.Type {
 	case "text", "int", "float", "bool":
-		return Grouping{Column: f.Source, field: cmp.Or(groupNames[name], name), quoted: f.Type == "text"}, ok
+		return Grouping{Column: f.Source, field: name, quoted: f.Type == "text"}, nil
 	}
-	return g, false
+	return Grouping{}, errGrouping
 }
 
 // KFL is the filter for the calls with one value, as text; an empty one stands for those without a value. Values that are
@@ -43,9 +45,6 @@ func (g Grouping) KFL(value string) string {
 		return g.field + " == nil"
 	case g.quoted:
 		return g.field + " == " + terms.QuoteKFL(value)
-	}
-	if n, err := strconv.ParseFloat(value, 64); err == nil && n < 0 {
-		return g.field + " == (" + strings.TrimSpace(value) + ")"
 	}
 	return g.field + " == " + value
 }

@@ -223,11 +223,7 @@ func (r *Reader) picture(id string, q query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := x.Response
-	if q.text("side") == "request" {
-		body = x.Request
-	}
-	png, err := shown.Picture(body)
+	png, err := shown.Picture(x.Body(q.text("side")))
 	if errors.Is(err, shown.ErrNoPicture) {
 		return nil, badRequest(err.Error())
 	}

@@ -291,9 +291,9 @@ func floorDiv(a, b int64) int64 {
 // groups answers /mcp/calls/groups.
 func (r *Reader) groups(q query) (any, error) {
 	by := cmp.Or(q.text("by"), "to")
-	field, ok := ask.GroupingBy(by)
-	if !ok {
-		return nil, badRequest("parameter by: must be a field of KFL with one text, number or boolean for each call, such as dst.service; pcapsule kfl fields lists them")
+	field, err := ask.GroupingBy(by)
+	if err != nil {
+		return nil, badRequest(err.Error())
 	}
 	list, from, to, err := r.charted(q, field.Column)
 	if err != nil {

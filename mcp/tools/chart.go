@@ -130,9 +130,9 @@ var GroupBy = []string{"to", "from", "endpoint", "outcome", "status_code", "prot
 
 // GroupCalls counts the calls that match a filter by the values of one field.
 func (a *Invocation) GroupCalls(ctx context.Context, f ChartFilter, by string, limit int) (Groups, error) {
-	field, ok := ask.GroupingBy(by)
-	if !ok {
-		return Groups{}, store.BadRequest("parameter by: must be a field of KFL with one text, number or boolean for each call, such as dst.service; pcapsule kfl fields lists them")
+	field, err := ask.GroupingBy(by)
+	if err != nil {
+		return Groups{}, store.BadRequest("%v", err)
 	}
 	w, err := f.window(ctx, a, limit)
 	if err != nil {
