@@ -17,10 +17,10 @@ const (
 )
 
 // data is the kernel's limit for a worker. The kernel counts reserved memory, the guard counts resident
-// memory: a worker with 105 MB resident has reserved up to 833 MB for a query of all columns, and more
-// after several. So the limit is twice the ceiling plus 1 GiB; it stops queries that grow faster than
-// the guard checks.
-func (o *Options) data() int64 { return 2*o.Ceiling + 1<<30 + int64(o.Threads)*(16<<20) }
+// memory: a worker with 150 MB resident reserves 1 GB for a query of all columns and 1.5 GB after several,
+// of which the last is not yet returned. So the limit is twice the ceiling plus 3 GiB; it stops queries that
+// grow faster than the guard checks.
+func (o *Options) data() int64 { return 2*o.Ceiling + 3<<30 + int64(o.Threads)*(16<<20) }
 
 // Guard bounds the memory of the workers of all databases that share it. When they exceed the ceiling
 // together, it ends the oldest query of the largest worker; a worker that does not shrink is killed.

@@ -154,10 +154,11 @@ func environment() (list []string) {
 		}
 	}
 	// DuckDB's allocator would keep reserved addresses without memory, which the kernel counts: a
-	// query after a large one would hit the limit.
+	// query after a large one would hit the limit. Plans reserve memory that they never touch: it
+	// goes back after a tenth of a second, not after ten.
 	// Packages fill their tables when the process starts. Collecting garbage meanwhile would take a
 	// quarter of that time; engine.Main turns the collector on.
-	return append(list, "TZ=UTC", "DUCKDB_JE_MALLOC_CONF=retain:false", "GOGC=off")
+	return append(list, "TZ=UTC", "DUCKDB_JE_MALLOC_CONF=retain:false,dirty_decay_ms:100", "GOGC=off")
 }
 
 // attend reads the worker's output until the process ends, and then cleans up.
