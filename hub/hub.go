@@ -294,7 +294,7 @@ func (h *hub) download(c *control.Controller, known *pods.Memory) (stop func(), 
 			served.Event(ctx, h.objects, u, "Normal", "Fetch", "Fetched", "its bundles were handed out to "+user)
 		}
 	}
-	server := download.Server(download.Handler(download.Options{Find: c.Find, Namespace: h.Namespace, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Read: read, Log: h.Log}), h.Log)
+	server := download.Server(download.Handler(download.Options{Find: c.Find, List: c.List, Namespace: h.Namespace, Allow: h.allow, Cutter: h.Cutter, Answers: h.Answers, Spaces: known.Namespaces, Owners: known.Owners, Record: h.Record, Read: read, Log: h.Log}), h.Log)
 	go func() {
 		if err := server.Serve(tls.NewListener(transfer.Pace(l, h.Rate), config)); !errors.Is(err, http.ErrServerClosed) {
 			h.Log.Error("serving downloads ended", "error", err)

@@ -277,6 +277,8 @@ func (c *Controller) Phases() map[string]int {
 	return n
 }
 
+var errStarting = errors.New("the hub is starting")
+
 // Find returns a snapshot and the folder of its bundles, or download.ErrNone. Without a namespace it is in the hub's.
 func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, error) {
 	namespace = cmp.Or(namespace, c.o.Namespace)
@@ -284,7 +286,7 @@ func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, e
 	cached := c.cached
 	c.mu.Unlock()
 	if cached == nil {
-		return nil, "", errors.New("the hub is starting")
+		return nil, "", errStarting
 	}
 	obj, exists, err := cached.GetByKey(namespace + "/" + name)
 	if err != nil {
@@ -299,6 +301,24 @@ func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, e
 	}
 	dir, err := c.folder(s.UID)
 	return s, filepath.Join(dir, "bundles"), err
+}
+
+// List lists the snapshots of all namespaces, in no order.
+func (c *Controller) List() (all []*resource.Snapshot, err error) {
+	c.mu.Lock()
+	cached := c.cached
+	c.mu.Unlock()
+	if cached == nil {
+		return nil, errStarting
+	}
+	for _, obj := range cached.List() {
+		s, err := resource.FromObject(obj.(*unstructured.Unstructured))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // delete ends the work on a snapshot, removes its files, and lets the API remove it.

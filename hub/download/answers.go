@@ -3,9 +3,11 @@ package download
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,19 +20,106 @@ import (
 // live is the content to which questions refer.
 var live = Content{Resource: resource.LiveConfigs.Resource, Name: resource.LiveName}
 
+// asked is a question that a person may ask.
+type asked struct {
+	about   Content
+	grant   Grant
+	path    string   // to which it is passed on
+	bundles []string // what it is about; empty: live calls
+}
+
+// ofLive lets people ask about live calls.
+func (h *handler) ofLive(w http.ResponseWriter, r *http.Request) (q asked, ok bool) {
+	g, ok := h.person(w, r, live)
+	return asked{about: live, grant: g, path: r.URL.Path}, ok
+}
+
+// ofSnapshot lets people ask about the part of a snapshot that they may get.
+func (h *handler) ofSnapshot(w http.ResponseWriter, r *http.Request) (q asked, ok bool) {
+	s, dir, g, ok := h.open(w, r)
+	if !ok {
+		return q, false
+	}
+	if s.Status.Phase != resource.Ready {
+		http.Error(w, "the snapshot is not ready", http.StatusConflict)
+		return q, false
+	}
+	v := viewOf(s, g)
+	list, err := h.parts(r.Context(), s, dir, &v)
+	switch {
+	case errors.Is(err, errUnfinished):
+		w.Header().Set("Retry-After", "2")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return q, false
+	case errors.Is(err, ErrNothing):
+		http.Error(w, "the snapshot has nothing of what was selected and you may see", http.StatusNotFound)
+		return q, false
+	case err != nil:
+		h.Log.Error("preparing a snapshot for questions", "snapshot", s.Name, "error", err)
+		http.Error(w, "the part of the bundles that was selected, or that you may see, cannot be made", http.StatusInternalServerError)
+		return q, false
+	}
+	_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1"), "/snapshots/"+s.Name)
+	return asked{about: content(r, h.Namespace), grant: g, path: path, bundles: list}, true
+}
+
+// maxGone limits the missing nodes in answers about a view: each is named in the header of a question.
+const maxGone = 100
+
+// parts lists the bundles of a view, or their folders. ErrNothing: it has none.
+func (h *handler) parts(ctx context.Context, s *resource.Snapshot, dir string, v *View) (list []string, err error) {
+	if v.whole() {
+		return []string{dir}, nil
+	}
+	if err := h.view(ctx, s, dir, v); err != nil {
+		return nil, err
+	}
+	folder := viewFolder(dir, v)
+	some := false
+	for _, n := range s.Status.Nodes {
+		if n.Bundle == "" || !resource.NodeName(n.Name) {
+			continue
+		}
+		path, err := v.place(dir, &n)
+		switch {
+		case err != nil:
+		case filepath.Dir(path) == folder:
+			some = true
+		default:
+			list = append(list, path)
+		}
+	}
+	if some {
+		list = append(list, folder)
+	}
+	switch {
+	case len(list) == 0:
+		return nil, ErrNothing
+	case len(list) > maxGone:
+		return nil, fmt.Errorf("%d nodes are missing; the answers could name %d", len(list), maxGone)
+	}
+	return list, nil
+}
+
 // answers passes questions to the MCP server next to the hub, which answers every client. For people who may see only
-// some namespaces, it passes these too.
-func (h *handler) answers(to *url.URL) http.Handler {
+// some namespaces, it passes these too. may determines what is asked, or answers the request.
+func (h *handler) answers(to *url.URL, may func(http.ResponseWriter, *http.Request) (asked, bool)) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
+			q, _ := r.In.Context().Value(askedKey{}).(asked)
+			r.Out.URL.Path, r.Out.URL.RawPath = q.path, ""
 			r.SetURL(to)
 			r.Out.Host = to.Host
 			r.Out.Header.Del("Authorization") // the token of a person is not for another program
 			r.Out.Header.Del("Cookie")
 			r.Out.Header.Del("Origin")
 			r.Out.Header.Del(offer.NamespacesHeader)
-			if g, ok := r.In.Context().Value(grantKey{}).(Grant); !ok || !g.All {
-				r.Out.Header.Set(offer.NamespacesHeader, strings.Join(g.Namespaces, ","))
+			r.Out.Header.Del(offer.BundlesHeader)
+			switch {
+			case len(q.bundles) > 0:
+				r.Out.Header[offer.BundlesHeader] = q.bundles
+			case !q.grant.All:
+				r.Out.Header.Set(offer.NamespacesHeader, strings.Join(q.grant.Namespaces, ","))
 			}
 		},
 		FlushInterval: -1, // a tail is a stream
@@ -42,14 +131,14 @@ func (h *handler) answers(to *url.URL) http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g, ok := h.person(w, r, live)
+		q, ok := may(w, r)
 		if !ok {
 			return
 		}
-		h.Log.Info("passed a question on", "path", r.URL.Path, "user", g.User, "namespaces", g.Namespaces, "from", r.RemoteAddr)
-		ctx, stop := context.WithCancel(context.WithValue(r.Context(), grantKey{}, g))
+		h.Log.Info("passed a question on", "path", r.URL.Path, "user", q.grant.User, "namespaces", q.grant.Namespaces, "from", r.RemoteAddr)
+		ctx, stop := context.WithCancel(context.WithValue(r.Context(), askedKey{}, q))
 		defer stop()
-		go h.endWith(ctx, stop, bearer(r), g)
+		go h.endWith(ctx, stop, bearer(r), q)
 		r = r.WithContext(ctx)
 		proxy.ServeHTTP(w, r)
 	})
@@ -63,6 +152,9 @@ func pageOf(to *url.URL) http.Handler {
 			r.Out.Header = http.Header{}
 			r.SetURL(to)
 			r.Out.Host, r.Out.URL.RawQuery, r.Out.Body = to.Host, "", nil
+			if !pageFile.MatchString(r.In.URL.Path) {
+				r.Out.URL.Path = "/"
+			}
 			r.Out.ContentLength = 0
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
@@ -70,7 +162,7 @@ func pageOf(to *url.URL) http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/" && !pageFile.MatchString(r.URL.Path) {
+		if !strings.HasSuffix(r.URL.Path, "/") && !pageFile.MatchString(r.URL.Path) {
 			http.NotFound(w, r)
 			return
 		}
@@ -81,11 +173,11 @@ func pageOf(to *url.URL) http.Handler {
 // pageFile matches the path of a file of the page.
 var pageFile = regexp.MustCompile(`^/page/[a-z]+\.[a-z]+$`)
 
-// grantKey has the rights by which a question is passed on.
-type grantKey struct{}
+// askedKey has the question that is passed on.
+type askedKey struct{}
 
 // endWith ends a long answer, such as a tail, when the rights with which it began have changed.
-func (h *handler) endWith(ctx context.Context, stop func(), token string, began Grant) {
+func (h *handler) endWith(ctx context.Context, stop func(), token string, began asked) {
 	t := time.NewTicker(h.again)
 	defer t.Stop()
 	for {
@@ -94,9 +186,9 @@ func (h *handler) endWith(ctx context.Context, stop func(), token string, began 
 			return
 		case <-t.C:
 		}
-		g, err := h.grant(ctx, token, live)
-		if errors.Is(err, ErrUnknown) || errors.Is(err, ErrDenied) || err == nil && (g.All != began.All || !slices.Equal(g.Namespaces, began.Namespaces)) {
-			h.Log.Info("ended an answer: the rights have changed", "user", began.User)
+		g, err := h.grant(ctx, token, began.about)
+		if errors.Is(err, ErrUnknown) || errors.Is(err, ErrDenied) || err == nil && (g.All != began.grant.All || !slices.Equal(g.Namespaces, began.grant.Namespaces)) {
+			h.Log.Info("ended an answer: the rights have changed", "user", began.grant.User)
 			stop()
 			return
 		}

@@ -110,7 +110,7 @@ func TestRightsOfAStream(t *testing.T) {
 				}
 				return after, nil
 			}}, grants: map[[32]byte]granted{}, again: 10 * time.Millisecond}
-			front := httptest.NewServer(h.answers(u))
+			front := httptest.NewServer(h.answers(u, h.ofLive))
 			defer front.Close()
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, front.URL+"/mcp/tail", nil)
 			if err != nil {

@@ -35,6 +35,8 @@ var (
 type Options struct {
 	// Find returns a snapshot and the folder of its bundles, or ErrNone. Without a namespace it is in the hub's.
 	Find func(namespace, name string) (*resource.Snapshot, string, error)
+	// List lists the snapshots of all namespaces; nil: none are listed.
+	List func() ([]*resource.Snapshot, error)
 	// Namespace is the hub's. A snapshot in another one has the traffic of its own namespace, whoever asks.
 	Namespace string
 	// Allow returns which part of some content the token's owner may have, with the owner's name even if that is
@@ -77,8 +79,10 @@ type handler struct {
 //	GET /v1/snapshots/NAME                     the snapshot and its bundles, with their files
 //	GET /v1/snapshots/NAME/bundles/NODE/FILE   a file, with If-Match and Range
 //	GET /v1/namespaces/NAMESPACE/snapshots/…   the same of a snapshot in another namespace
-//	/mcp, /mcp/..., /metrics                   questions, which the MCP server next to the hub answers
-//	GET /, /page/FILE                          the page, which asks these questions; its files have no data and need no token
+//	/mcp, /mcp/..., /metrics                   questions about live calls, which the MCP server next to the hub answers
+//	GET /mcp/snapshots                         the snapshots that the person may read, with the paths of their pages
+//	/v1/snapshots/NAME/mcp, …/mcp/...          questions about a snapshot; also in another namespace
+//	GET /, /page/FILE, /v1/snapshots/NAME/     the page, which asks these questions; its files have no data and need no token
 func Handler(o Options) http.Handler {
 	h := &handler{Options: o, again: grantAge, lists: map[string][]transfer.File{}, grants: map[[sha256.Size]byte]granted{}, spaces: map[string][]string{}, making: map[string]*making{}, reads: map[[2]string]time.Time{}}
 	mux := http.NewServeMux()
@@ -87,23 +91,36 @@ func Handler(o Options) http.Handler {
 		mux.HandleFunc("GET "+in+"/snapshots/{name}/bundles/{node}/{file...}", h.file)
 	}
 	if o.Answers != nil {
-		for _, path := range []string{"/mcp", "/mcp/", "/metrics"} {
-			mux.Handle(path, h.answers(o.Answers))
-		}
 		page := pageOf(o.Answers)
+		for _, path := range []string{"/mcp", "/mcp/", "/metrics"} {
+			mux.Handle(path, h.answers(o.Answers, h.ofLive))
+		}
+		for _, in := range []string{"/v1", "/v1/namespaces/{namespace}"} {
+			for _, path := range []string{"/mcp", "/mcp/"} {
+				mux.Handle(in+"/snapshots/{name}"+path, h.answers(o.Answers, h.ofSnapshot))
+			}
+			mux.Handle("GET "+in+"/snapshots/{name}/{$}", page)
+		}
+		mux.HandleFunc("GET /mcp/snapshots", h.listed)
 		mux.Handle("GET /{$}", page)
 		mux.Handle("GET /page/{file}", page)
 	}
 	return h.audited(mux)
 }
 
+// content is the snapshot that a request is about.
+func content(r *http.Request, own string) Content {
+	what := Content{resource.Snapshots.Resource, r.PathValue("namespace"), r.PathValue("name")}
+	if what.Namespace == own {
+		what.Namespace = ""
+	}
+	return what
+}
+
 // open finds a snapshot for a request that is allowed, or answers the request. dir is the folder of the bundles from
 // which the request is answered; it has no others.
 func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
-	what := Content{resource.Snapshots.Resource, r.PathValue("namespace"), r.PathValue("name")}
-	if what.Namespace == h.Namespace {
-		what.Namespace = ""
-	}
+	what := content(r, h.Namespace)
 	if !resource.NodeName(what.Name) || what.Namespace != "" && !resource.NodeName(what.Namespace) {
 		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
 		return nil, "", g, false

@@ -12,6 +12,10 @@ const liveName = "live.json"
 // NamespacesHeader limits a question that the hub passes on to these namespaces, separated by commas.
 const NamespacesHeader = "Pcapsule-Namespaces"
 
+// BundlesHeader has a question that the hub passes on be about these bundles, or those in these folders, and nothing
+// else. It has a value for each.
+const BundlesHeader = "Pcapsule-Bundles"
+
 // maxLive limits its size.
 const maxLive = 16 << 20
 

@@ -49,6 +49,25 @@ type Bundle struct {
 	Files []transfer.File `json:"files"`
 }
 
+// Listed are the snapshots of which a person may read something, the newest first, in the form of MCP's list_snapshots.
+type Listed struct {
+	Snapshots []ListedSnapshot `json:"snapshots"`
+	Total     int              `json:"total"`
+	Unasked   int              `json:"unasked,omitempty"` // older ones, about which nobody was asked whether the person may read them
+}
+
+// ListedSnapshot is one of them.
+type ListedSnapshot struct {
+	Name        string   `json:"name"`   // NAMESPACE/NAME
+	Status      string   `json:"status"` // completed, recording or failed
+	CreatedAt   string   `json:"created_at"`
+	From        string   `json:"from,omitempty"` // RFC 3339
+	To          string   `json:"to,omitempty"`
+	Nodes       int      `json:"node_count"` // 0 for people who may not see all
+	Dissections []string `json:"dissections"`
+	Page        string   `json:"page"` // path of the page that answers about it
+}
+
 var plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,600}[a-z0-9])?$`) })
 
 // Plain reports whether a text is the name of an object of Kubernetes, or several of these joined. Such a text is

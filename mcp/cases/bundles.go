@@ -36,7 +36,10 @@ var ErrNoRing = errors.New("this server has no ring (start it with pcapsule serv
 // each calls do for every open bundle with its snapshot name.
 func (b bundles) each(do func(name string, x forensics.BundleInfo)) error {
 	c, release, err := b.k.bundles.acquire()
-	if err != nil {
+	switch {
+	case err != nil && b.k.live != nil:
+		return nil // nothing is open, and what is recorded now is no bundle
+	case err != nil:
 		return err
 	}
 	defer release()

@@ -121,6 +121,7 @@ type Snapshot struct {
 	Seals       string   `json:"seals,omitempty" jsonschema:"ring and last record of its seals, which authenticate each segment"`
 	Filter      string   `json:"filter,omitempty" jsonschema:"the filter of a capture_traffic recording"`
 	Dissections []string `json:"dissections" jsonschema:"values for db: snapshot/dissection"`
+	Page        string   `json:"page,omitempty" jsonschema:"path of the page that answers about it, on a hub"`
 }
 
 // PCAPRequest selects the packets to export.

@@ -27,7 +27,7 @@ type closeCaseIn struct {
 
 // openCase reopens the open bundles with one more.
 func (s *Invocation) openCase(ctx context.Context, in openCaseIn) (ListCasesOut, error) {
-	path, err := s.allowed(in.Path)
+	path, err := s.Allowed(in.Path)
 	if err != nil {
 		return ListCasesOut{}, err
 	}
@@ -87,8 +87,8 @@ func (s *Invocation) reopen(ctx context.Context, was *forensics.Case, paths []st
 	return (&Invocation{Env: s.Env, Case: c, Max: s.Max}).ListCases(ctx, NoIn{})
 }
 
-// allowed resolves a path from a client, which must be inside an allowed folder.
-func (s *Invocation) allowed(path string) (string, error) {
+// Allowed resolves a path from a client, which must be inside an allowed folder.
+func (s *Env) Allowed(path string) (string, error) {
 	refused := fmt.Errorf("%s does not exist or is not in a folder of --allow", ask.Clip(path, 200))
 	var tries []string
 	if filepath.IsAbs(path) {

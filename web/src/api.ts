@@ -1310,6 +1310,7 @@ export type Snapshot = {
   name: string;
   node_count: number;
   packet_count: number;
+  page?: string;
   seals?: string;
   segment_count: number;
   size_bytes: number;
@@ -1664,6 +1665,7 @@ export type Snapshots = {
     name: string;
     node_count: number;
     packet_count: number;
+    page?: string;
     seals?: string;
     segment_count: number;
     size_bytes: number;

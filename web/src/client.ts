@@ -101,8 +101,11 @@ export async function download(path: string, name: string, query: Record<string,
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+// base is the path of what this page is about: on a hub, a snapshot has a page of its own.
+export const base = globalThis.location?.pathname.startsWith("/v1/") ? location.pathname.replace(/\/$/, "") : "";
+
 // answers is what answers: a server, unless another part of this page does.
-let answers: (path: string, init: RequestInit) => Promise<Response> = (path, init) => fetch(path, init);
+let answers: (path: string, init: RequestInit) => Promise<Response> = (path, init) => fetch(base + path, init);
 
 // answeredBy makes another part of this page answer all questions.
 export function answeredBy(f: typeof answers): void {
@@ -142,8 +145,10 @@ async function ask(path: string, init: RequestInit): Promise<Response> {
     throw new Problem(401, "This server needs a token, or the token is no longer valid.");
   }
   let text = `The server answered with status ${r.status}.`;
+  const body = await r.text();
+  if (r.headers.get("Content-Type")?.startsWith("text/plain") && body.length < 500) text = body.trim();
   try {
-    const said = ((await r.json()) as { error?: unknown }).error;
+    const said = (JSON.parse(body) as { error?: unknown }).error;
     if (typeof said === "string") text = said;
     else if (typeof said === "object" && said && "message" in said && typeof said.message === "string") text = said.message;
   } catch {
@@ -159,7 +164,7 @@ export const refused = "pcapsule-refused";
 const hints: Record<number, string> = {
   409: "Nothing in this page is lost. Retry when the data is there again.",
   502: "Retry: the other questions still work.",
-  503: "Others are asking, too. Retry in a moment.",
+  503: "Retry in a moment.",
   504: "Select a shorter time or add to the filter, then retry.",
   507: "Select a shorter time or add to the filter, then retry.",
 };

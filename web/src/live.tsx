@@ -1,7 +1,7 @@
 import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Boundaries, Snapshot, Snapshots } from "./api";
-import { get, post, Problem } from "./client";
+import { base, get, post, Problem } from "./client";
 import { clock, plural } from "./format";
 import { type Props, useAnswer } from "./parts";
 
@@ -42,7 +42,8 @@ export function Live({ state, go, again }: Props & { again: () => void }) {
   const alive = useRef(true);
   useEffect(() => () => void (alive.current = false), []);
   const a = useAnswer("ring", boundaries);
-  const kept = useAnswer(`snapshots ${a.value?.ring}`, (signal) => (a.value?.ring ? get<Snapshots>("/mcp/snapshots", {}, signal) : Promise.resolve(undefined)));
+  const listed = a.value?.ring || (a.value?.live && !a.value.nodes?.length);
+  const kept = useAnswer(`snapshots ${listed}`, (signal) => (listed ? get<Snapshots>("/mcp/snapshots", {}, signal) : Promise.resolve(undefined)));
   useEffect(() => {
     if (a.value?.live || a.value?.ring) setRing(a.value);
   }, [a.value]);
@@ -58,6 +59,7 @@ export function Live({ state, go, again }: Props & { again: () => void }) {
     }, every);
     return () => clearInterval(t);
   }, [live, following]);
+  if (base) return <section class="live" aria-label="Snapshot"><span>{`snapshot ${base.replace(/^\/v1\/(namespaces\/)?/, "").replace(/\/?snapshots\//, "/")}`}</span> <a href="/">Live data and other snapshots</a></section>;
   if (!ring) return null;
 
   // show switches to the data of a snapshot: of one that there is, or of a new one of the selected time.
@@ -81,10 +83,11 @@ export function Live({ state, go, again }: Props & { again: () => void }) {
     }
   };
   const choose = (value: string): void => {
-    if (value.startsWith("live")) go({ db: value, time: null, zoom: null, base: null, call: "", packet: "" });
+    if (value.startsWith("/")) location.assign(value); // of a hub: it has a page of its own
+    else if (value.startsWith("live")) go({ db: value, time: null, zoom: null, base: null, call: "", packet: "" });
     else void show(value.replace(/\/main$/, ""));
   };
-  const snapshots = (kept.value?.snapshots ?? []).filter((x) => x.status === "completed").map((x) => ({ value: `${x.name}/main`, text: `snapshot ${x.name}` }));
+  const snapshots = (kept.value?.snapshots ?? []).filter((x) => x.status === "completed").map((x) => ({ value: x.page ?? `${x.name}/main`, text: `snapshot ${x.name}` }));
   const options = [...(ring.live ? lengths.map(([value, text]) => ({ value, text })) : []), ...snapshots];
   if (state.db && !options.some((x) => x.value === state.db)) options.push({ value: state.db, text: live ? state.db : `snapshot ${state.db.split("/")[0]}` });
   const recording = (ring.nodes ?? []).filter((n) => n.recording).length;
