@@ -259,7 +259,7 @@ func (x *redaction) raw() func(string) {
 		}
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if x.s.search.values[value] {
+		if x.s.search.knows(value) {
 			return
 		}
 		x.pending = append(x.pending, found{rule: rule, value: strings.Clone(value)}) // the payload is read over

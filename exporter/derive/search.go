@@ -2,9 +2,7 @@ package derive
 
 import (
 	"encoding/binary"
-	"slices"
-	"sort"
-	"strings"
+	"hash/maphash"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
@@ -16,44 +14,26 @@ const (
 	leastWord  = 12  // bytes of a value of letters alone that is searched everywhere
 )
 
-// needle is a form of a value that is searched everywhere.
-type needle struct {
-	form
-	rule int32
-}
-
 // searcher finds many texts of at least leastValue bytes in one pass. It is immutable after
 // finish and safe for concurrent use.
 type searcher struct {
-	needles []needle
-	byText  map[string]int32   // index of each needle
-	heads   map[uint64]*bucket // needles by their first 8 bytes
-	first   filter             // of these 8 bytes
-	inside  filter             // of the 4 bytes at each of the first stride places of a needle
-	longest int
-	values  map[string]bool // that were added, alone or in a line
-	lines   map[string]bool // values, each with the line that holds it
-	names   *pseudonyms     // nil if addresses stay
+	needles
+	first  filter      // of the first 8 bytes of needles
+	inside filter      // of the 4 bytes at each of the first stride places of a needle
+	reach  int         // bytes of the longest needle, with what shares bits with it
+	values set         // that were added, alone or in a line
+	lines  set         // values, each with the line that holds it
+	names  *pseudonyms // nil if addresses stay
 }
 
-// bucket has the needles with the same first 8 bytes. Those of tokens may be most of all needles, so no
-// search looks at each.
-type bucket struct {
-	lengths []int    // of them, longest first, each once
-	sorted  []string // their texts
-}
+// set has the hashes of texts: 64 bits with a secret seed, so that nobody can choose two that are equal.
+type set map[uint64]struct{}
 
-// startWith returns the range of the longer texts that begin with a prefix, within sorted[lo:hi].
-func (k *bucket) startWith(prefix string, lo, hi int) (int, int) {
-	lo += sort.Search(hi-lo, func(i int) bool { return k.sorted[lo+i] > prefix })
-	return lo, lo + sort.Search(hi-lo, func(i int) bool { return !strings.HasPrefix(k.sorted[lo+i], prefix) })
-}
-
-// open are the needles of a bucket, sorted[lo:hi], whose first bytes were found where data ends.
+// open are needles that are alike, at these places in order, whose first bytes were found where data ends.
 type open struct {
-	k      *bucket
-	lo, hi int
-	have   int
+	alike
+	from, to int
+	have     int
 }
 
 // stride is the distance of the places that find looks at: one of stride places in a row is in the
@@ -87,7 +67,7 @@ func (f *filter) may(n uint64) bool {
 }
 
 func newSearcher() *searcher {
-	return &searcher{byText: map[string]int32{}, values: map[string]bool{}, lines: map[string]bool{}}
+	return &searcher{needles: newNeedles(), values: set{}, lines: set{}}
 }
 
 // everywhere reports whether a value is long and odd enough to be searched everywhere; another one
@@ -121,9 +101,24 @@ func varied(value string) bool {
 	return n >= 4
 }
 
+// knows reports whether a value was added.
+func (s *searcher) knows(value string) bool {
+	_, ok := s.values[maphash.String(s.seed, value)]
+	return ok
+}
+
 // has reports whether a value was added, with the line that holds it.
 func (s *searcher) has(value, whole string) bool {
-	return s.lines[value+"\x00"+whole] || whole == "" && s.values[value]
+	if whole == "" {
+		return s.knows(value)
+	}
+	_, ok := s.lines[s.line(value, whole)]
+	return ok
+}
+
+// line is the hash of a value with the line that holds it.
+func (s *searcher) line(value, whole string) uint64 {
+	return maphash.Comparable(s.seed, brief{value, whole})
 }
 
 // add adds a value, and the line that holds it if there is one. It reports whether any of this is new.
@@ -131,7 +126,10 @@ func (s *searcher) add(value, whole string, rule int32) bool {
 	if s.has(value, whole) {
 		return false
 	}
-	s.values[value], s.lines[value+"\x00"+whole] = true, true
+	s.values[maphash.String(s.seed, value)] = struct{}{}
+	if whole != "" {
+		s.lines[s.line(value, whole)] = struct{}{}
+	}
 	if plain := encoded.Unescape(value); plain != value && everywhere(plain) {
 		s.add(plain, "", rule)
 	}
@@ -154,39 +152,24 @@ func (s *searcher) add(value, whole string, rule int32) bool {
 }
 
 func (s *searcher) form(f form, rule int32) {
-	if _, seen := s.byText[f.text]; seen || len(f.text) < leastValue || f.text == f.with {
+	if len(f.text) < leastValue || f.text == f.with {
 		return
 	}
-	s.byText[f.text] = int32(len(s.needles))
-	s.needles = append(s.needles, needle{f, rule})
+	s.put(f, rule)
 }
 
 // finish makes the tables. It must be called after the last add and before find.
 func (s *searcher) finish() {
-	s.heads = make(map[uint64]*bucket, len(s.needles))
-	s.first, s.inside = newFilter(len(s.needles)), newFilter(stride*len(s.needles))
-	s.longest = 0
-	for i := range s.needles {
-		text := s.needles[i].text
-		head := binary.LittleEndian.Uint64([]byte(text[:8]))
-		if s.heads[head] == nil {
-			s.heads[head] = &bucket{}
-		}
-		s.heads[head].sorted = append(s.heads[head].sorted, text)
+	s.sort()
+	s.first, s.inside = newFilter(len(s.list)), newFilter(stride*len(s.list))
+	s.reach = 0
+	for no := range s.list {
+		head := s.head(uint32(no))
 		s.first.add(head)
 		for k := range stride {
 			s.inside.add(head >> (8 * k) & 0xffffffff)
 		}
-		s.longest = max(s.longest, len(text)+s.needles[i].post)
-	}
-	for _, k := range s.heads {
-		slices.Sort(k.sorted)
-		for _, text := range k.sorted {
-			k.lengths = append(k.lengths, len(text))
-		}
-		slices.Sort(k.lengths)
-		k.lengths = slices.Compact(k.lengths)
-		slices.Reverse(k.lengths)
+		s.reach = max(s.reach, int(s.list[no].size)+int(s.list[no].post))
 	}
 }
 
@@ -195,7 +178,7 @@ const hashHead = 0x9E3779B97F4A7C15
 // find calls hit for every place in b where a needle begins, in order, with the longest that is
 // there.
 func (s *searcher) find(b []byte, hit func(at int, n *needle)) {
-	if len(s.needles) == 0 {
+	if s.None() {
 		return
 	}
 	for from := 0; ; {
@@ -221,9 +204,13 @@ func (s *searcher) next(b []byte, from int) (at int, found *needle) {
 			if !s.first.may(head) {
 				continue
 			}
-			s.at(s.heads[head], b[k:], 0, func(n *needle) bool {
+			r, ok := s.alike(head)
+			if !ok {
+				continue
+			}
+			s.at(r, b[k:], 0, func(n needle) bool {
 				if !n.alone || alone(b, k, k+len(n.text)) {
-					found = n
+					found = &n
 				}
 				return found == nil
 			})
@@ -236,7 +223,7 @@ func (s *searcher) next(b []byte, from int) (at int, found *needle) {
 }
 
 // None implements encoded.Values.
-func (s *searcher) None() bool { return len(s.needles) == 0 }
+func (s *searcher) None() bool { return len(s.list) == 0 }
 
 // Next implements encoded.Values.
 func (s *searcher) Next(b []byte, from int) (f encoded.Found, next int, ok bool) {
@@ -247,29 +234,10 @@ func (s *searcher) Next(b []byte, from int) (f encoded.Found, next int, ok bool)
 	return encoded.Found{From: max(0, at-n.pre), To: min(len(b), at+len(n.text)+n.post), Rule: n.rule}, at + 1, true
 }
 
-// at calls each for the needles of a bucket that b begins with and that are longer than least, longest
-// first, until it returns false.
-func (s *searcher) at(k *bucket, b []byte, least int, each func(n *needle) bool) {
-	if k == nil {
-		return
-	}
-	for _, size := range k.lengths {
-		if size <= least {
-			return
-		}
-		if size > len(b) {
-			continue
-		}
-		if no, ok := s.byText[string(b[:size])]; ok && !each(&s.needles[no]) {
-			return
-		}
-	}
-}
-
 // begins looks at every place from from to to in b: whole gets each needle that is there, cut those that
 // b cuts after at least 8 bytes.
 func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle), cut func(open)) {
-	if len(s.needles) == 0 {
+	if s.None() {
 		return
 	}
 	for i := from; i < to && i+8 <= len(b); i++ {
@@ -277,17 +245,17 @@ func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle),
 		if !s.first.may(head) { // this saves most look-ups
 			continue
 		}
-		k := s.heads[head]
-		if k == nil {
+		r, ok := s.alike(head)
+		if !ok {
 			continue
 		}
-		s.at(k, b[i:], 0, func(n *needle) bool {
-			whole(i, n)
+		s.at(r, b[i:], 0, func(n needle) bool {
+			whole(i, &n)
 			return true
 		})
-		if k.lengths[0] > len(b)-i {
-			if lo, hi := k.startWith(string(b[i:]), 0, len(k.sorted)); lo < hi {
-				cut(open{k, lo, hi, len(b) - i})
+		if s.longest(r) > len(b)-i {
+			if lo, hi := s.startWith(string(b[i:]), r.lo, r.hi); lo < hi {
+				cut(open{r, lo, hi, len(b) - i})
 			}
 		}
 	}
@@ -296,12 +264,12 @@ func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle),
 // grow continues needles with the data that follows: each gets those that end in it. It returns those
 // that do not end yet, with more as false if there are none.
 func (s *searcher) grow(o open, data []byte, each func(n *needle)) (rest open, more bool) {
-	data = data[:min(len(data), o.k.lengths[0]-o.have)]
-	b := append([]byte(o.k.sorted[o.lo][:o.have]), data...)
-	s.at(o.k, b, o.have, func(n *needle) bool {
-		each(n)
+	data = data[:min(len(data), s.longest(o.alike)-o.have)]
+	b := append([]byte(s.text(s.order[o.from])[:o.have]), data...)
+	s.at(o.alike, b, o.have, func(n needle) bool {
+		each(&n)
 		return true
 	})
-	lo, hi := o.k.startWith(string(b), o.lo, o.hi)
-	return open{o.k, lo, hi, len(b)}, lo < hi
+	lo, hi := s.startWith(string(b), o.from, o.to)
+	return open{o.alike, lo, hi, len(b)}, lo < hi
 }

@@ -182,10 +182,10 @@ func (w *worker) grow(s *stream, b bit) {
 	}
 	s.begun = still
 	if len(s.tail) > 0 {
-		w.joint = append(append(w.joint[:0], s.tail...), b.payload[:min(len(b.payload), w.search.longest)]...)
+		w.joint = append(append(w.joint[:0], s.tail...), b.payload[:min(len(b.payload), w.search.reach)]...)
 		w.start(s, w.joint, b.seq-uint32(len(s.tail)), 0, len(s.tail))
 	}
-	w.start(s, b.payload, b.seq, max(0, len(b.payload)-w.search.longest), len(b.payload))
+	w.start(s, b.payload, b.seq, max(0, len(b.payload)-w.search.reach), len(b.payload))
 	s.tail = append(s.tail, b.payload[max(0, len(b.payload)-shortTail):]...)
 	s.tail = append(s.tail[:0], s.tail[max(0, len(s.tail)-shortTail):]...)
 	s.text = append(s.text, b.payload...)
@@ -193,7 +193,7 @@ func (w *worker) grow(s *stream, b bit) {
 	if len(s.text) >= max(s.enough, maxText) || len(s.recent) >= maxDone-1 {
 		w.look(s, false)
 	}
-	s.trim(max(w.search.longest, len(s.text)))
+	s.trim(max(w.search.reach, len(s.text)))
 	if w.texts > maxHeld {
 		for _, s := range w.streams {
 			w.look(s, true)
