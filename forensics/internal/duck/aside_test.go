@@ -3,6 +3,7 @@ package duck
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -98,5 +99,44 @@ func TestAsidesWaitForOneAnother(t *testing.T) {
 		t.Error(err)
 	} else {
 		a.End()
+	}
+}
+
+// TestWhoMetTheLimitIsReplaced: a worker in which a question met the memory limit gets no other one, whether the
+// question was an ordinary one or one aside. Until it has ended, nobody else pays for what it holds.
+func TestWhoMetTheLimitIsReplaced(t *testing.T) {
+	d, _ := lockedWith(t, Options{MemoryLimit: 64 << 20, Threads: 1})
+	ctx := context.Background()
+	const large = "SELECT list(range) AS l FROM range(20_000_000)"
+	a, err := d.Aside(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Keep(ctx, "large", large); !errors.Is(err, ErrMemory) {
+		t.Fatalf("%v, want ErrMemory", err)
+	}
+	was := a.aside.w
+	other, err := d.pool.acquire(ctx, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, w := d.o.Guard.held(); w != was || other == was {
+		t.Error("the guard would end the question of another worker")
+	}
+	d.pool.release(other)
+	a.End()
+	if slices.Contains(d.pool.list, was) {
+		t.Error("the worker gets the next question")
+	}
+	if n, err := first(d, "SELECT count(*) FROM calls"); err != nil || n != int64(1000) {
+		t.Errorf("%v, %v", n, err)
+	}
+	if _, err := outcome(d, large); !errors.Is(err, ErrMemory) {
+		t.Fatalf("%v, want ErrMemory", err)
+	}
+	for _, w := range d.pool.list {
+		if w.spent {
+			t.Error("a worker that met the limit stays")
+		}
 	}
 }

@@ -87,19 +87,20 @@ func (g *Guard) watch(ended chan struct{}) {
 	}
 }
 
-// held is the memory of all workers, and the one with the most: first of those at a question that is
-// alone, then of those at work. Nobody is named while no worker is at work.
+// held is the memory of all workers, and the one with the most: first of those that met the limit and are still
+// ending their questions, so that no other question pays for these, then of those at a question that is alone, then
+// of those at work. Nobody is named while no worker is at work.
 func (g *Guard) held() (sum int64, largest *process) {
 	g.mu.Lock()
 	pools := slices.Clone(g.pools)
 	g.mu.Unlock()
-	type rated struct{ alone, busy bool }
+	type rated struct{ spent, alone, busy bool }
 	all := map[*process]rated{}
 	busy := false
 	for _, p := range pools {
 		p.mu.Lock()
 		for _, w := range p.list {
-			all[w] = rated{w.alone, w.users > 0}
+			all[w] = rated{w.spent, w.alone, w.users > 0}
 			busy = busy || w.users > 0
 		}
 		p.mu.Unlock()
@@ -108,8 +109,11 @@ func (g *Guard) held() (sum int64, largest *process) {
 		return 0, nil
 	}
 	rank := func(w *process) (n int) {
+		if all[w].spent {
+			n = 4
+		}
 		if all[w].alone {
-			n = 2
+			n += 2
 		}
 		if all[w].busy {
 			n++

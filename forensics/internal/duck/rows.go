@@ -51,7 +51,17 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 			return nil, explain(ctx, sql, err)
 		}
 		q.Own = d.aside.number
-		return begin(ctx, d.aside.w, &q, d.asked, func() { d.aside.turn <- struct{}{} })
+		rows, err := begin(ctx, d.aside.w, &q, d.asked, func() { d.aside.turn <- struct{}{} })
+		if err != nil {
+			d.pool.wear(d.aside.w, err)
+			return nil, err
+		}
+		end := rows.free
+		rows.free = func() {
+			d.pool.wear(d.aside.w, rows.err)
+			end()
+		}
+		return rows, nil
 	}
 	select {
 	case d.slots <- struct{}{}:
