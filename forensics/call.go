@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pcapsule/pcapsule/exporter/table"
+	"github.com/pcapsule/pcapsule/forensics/internal/duck"
 	"github.com/pcapsule/pcapsule/internal/clip"
 )
 
@@ -155,24 +156,17 @@ func (c *Case) EachCall(ctx context.Context, list []CallNo, o CallOptions, f fun
 
 // exchanges reads the rows of calls, in the order of the list.
 func (c *Case) exchanges(ctx context.Context, list []CallNo) ([]*Exchange, error) {
-	of := map[int][]int64{}
-	for _, k := range list {
-		of[k.Bundle] = append(of[k.Bundle], k.No)
+	cond, args := c.numbered(list)
+	rows, err := c.search(ctx, withCopies, cond, args, len(list))
+	if err == nil {
+		rows, err = c.wholeRows(ctx, rows)
 	}
-	var conds []string
-	var args []any
-	for _, b := range slices.Sorted(maps.Keys(of)) {
-		conds = append(conds, "call_no IN (SELECT unnest(?))"+c.ofBundle(b))
-		args = append(args, of[b])
-	}
-	rows, err := c.rowsOfCall(ctx, false, strings.Join(conds, " OR "), args, len(list))
 	if err != nil {
 		return nil, err
 	}
 	at := map[CallNo]*Exchange{}
 	for _, row := range rows {
-		no, _ := row.Get("call_no").(int64)
-		at[CallNo{bundleOf(row), no}] = newExchange(row)
+		at[callNoOf(row)] = newExchange(row)
 	}
 	var found []*Exchange
 	for _, k := range list {
@@ -183,12 +177,41 @@ func (c *Case) exchanges(ctx context.Context, list []CallNo) ([]*Exchange, error
 	return found, nil
 }
 
+// numbered is the condition for calls with these numbers.
+func (c *Case) numbered(list []CallNo) (cond string, args []any) {
+	of := map[int][]int64{}
+	for _, k := range list {
+		of[k.Bundle] = append(of[k.Bundle], k.No)
+	}
+	var conds []string
+	for _, b := range slices.Sorted(maps.Keys(of)) {
+		conds = append(conds, "call_no IN (SELECT unnest(?))"+c.ofBundle(b))
+		args = append(args, of[b])
+	}
+	return strings.Join(conds, " OR "), args
+}
+
 func newExchange(row Struct) *Exchange {
 	return &Exchange{Call: row, Bundle: bundleOf(row), Cites: readRanges(row.Get("cites"))}
 }
 
-// findCall finds the row in table calls.
+// findCall finds the row of one call with all columns of its protocol.
 func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
+	row, err := c.identify(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := c.wholeRows(ctx, []Struct{row})
+	if err != nil {
+		return nil, err
+	}
+	x := newExchange(whole[0])
+	x.Copies, err = c.copiesOf(ctx, x)
+	return x, err
+}
+
+// identify finds one call and returns its identifying columns.
+func (c *Case) identify(ctx context.Context, id string) (Struct, error) {
 	if c.views["calls"] == nil {
 		return nil, fmt.Errorf("call %s: %w", clip.Text(id, 60), ErrNotFound)
 	}
@@ -196,38 +219,72 @@ func (c *Case) findCall(ctx context.Context, id string) (*Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.rowsOfCall(ctx, true, cond, args, 11)
+	found, err := c.search(ctx, eachOnce, cond, args, 11)
 	if err == nil && len(found) == 0 && c.copies != nil {
-		found, err = c.rowsOfCall(ctx, false, cond, args, 11)
+		found, err = c.search(ctx, withCopies, cond, args, 11)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	switch len(found) {
-	case 0:
+	case len(found) == 0:
 		return nil, fmt.Errorf("call %s: %w", clip.Text(id, 60), ErrNotFound)
-	case 1:
-		x := newExchange(found[0])
-		x.Copies, err = c.copiesOf(ctx, x)
-		return x, err
+	case len(found) > 1:
+		return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
 	}
-	return nil, &AmbiguousError{ID: id, Some: c.namesOf(found)}
+	return found[0], nil
 }
 
-// rowsOfCall returns at most most rows of calls, each call once or with its copies. They are masked if
-// the case is.
-func (c *Case) rowsOfCall(ctx context.Context, once bool, cond string, args []any, most int) ([]Struct, error) {
-	files := &fileList{bound: true}
-	which := withCopies
-	if once {
-		which = eachOnce
+// identifying are the columns that say which call a row is, and what its packets are. All calls have them.
+var identifying = []string{"bundle", "call_no", "call_id", "protocol", "transport", "ts_ns", "flow_id", "conn_id", "cites"}
+
+// search returns the identifying columns of at most most calls. DuckDB plans each column of a statement, so a search that names
+// the few columns of all calls is much cheaper than one with those of all protocols.
+func (c *Case) search(ctx context.Context, which extent, cond string, args []any, most int) ([]Struct, error) {
+	var columns []duck.Column
+	for _, col := range c.views["calls"].raw {
+		if slices.Contains(identifying, col.Name) {
+			columns = append(columns, col)
+		}
 	}
-	source := c.readMasked(rowsOf{table: "calls"}, which, c.views["calls"].stored(), files.parquet)
+	return c.rowsOfCalls(ctx, rowsOf{table: "calls"}, which, columns, cond, args, most)
+}
+
+// wholeRows reads calls that were found with all columns of their protocols, from the parts of these protocols alone.
+func (c *Case) wholeRows(ctx context.Context, found []Struct) (whole []Struct, err error) {
+	of := map[string][]CallNo{}
+	for _, row := range found {
+		protocol, _ := row.Get("protocol").(string)
+		of[protocol] = append(of[protocol], callNoOf(row))
+	}
+	for _, protocol := range slices.Sorted(maps.Keys(of)) {
+		cond, args := c.numbered(of[protocol])
+		rows, err := c.rowsOfCalls(ctx, rowsOf{table: "calls", protocols: []string{protocol}}, withCopies, c.columnsOfCall(protocol), cond, args, len(of[protocol]))
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) != len(of[protocol]) {
+			return nil, badTable("calls", fmt.Sprintf("calls of protocol %.60q are not in its part", protocol))
+		}
+		whole = append(whole, rows...)
+	}
+	return whole, nil
+}
+
+// columnsOfCall lists the columns of table calls that calls of a protocol have.
+func (c *Case) columnsOfCall(protocol string) []duck.Column {
+	others := without(c.calls.ofProtocols(c.calls.there()), c.calls.own[protocol])
+	return without(c.views["calls"].stored(), others)
+}
+
+// rowsOfCalls returns columns of at most most calls. They are masked if the case is.
+func (c *Case) rowsOfCalls(ctx context.Context, rows rowsOf, which extent, columns []duck.Column, cond string, args []any, most int) ([]Struct, error) {
+	files := &fileList{bound: true}
+	source := c.readMasked(rows, which, columns, files.parquet)
 	order := "call_no"
 	if c.several() {
 		order = "bundle, call_no"
 	}
-	return c.structs(ctx, "SELECT * FROM ("+source+") WHERE "+cond+" ORDER BY "+order, most, append(files.args, args...)...)
+	return c.structs(ctx, "SELECT "+identList(namesOf(columns))+" FROM ("+source+") WHERE "+cond+" ORDER BY "+order, most, append(files.args, args...)...)
 }
 
 // namesOf returns up to ten ids that each match one of the calls.
@@ -264,6 +321,11 @@ func (c *Case) copiesOf(ctx context.Context, x *Exchange) (int, error) {
 	}
 	n, _ := rows[0].Get("n").(int64)
 	return int(n), nil
+}
+
+func callNoOf(row Struct) CallNo {
+	no, _ := row.Get("call_no").(int64)
+	return CallNo{bundleOf(row), no}
 }
 
 func bundleOf(row Struct) int {

@@ -86,6 +86,78 @@ func TestEachCallEqualsCall(t *testing.T) {
 	}
 }
 
+// TestACallIsARowOfItsProtocol compares one call of each protocol, alone and read with all others, with its row in the relation
+// of its protocol.
+func TestACallIsARowOfItsProtocol(t *testing.T) {
+	one, two := sample(t, "shop.pcapng"), sample(t, "redis.pcap")
+	for _, c := range []*forensics.Case{open(t, one), open(t, one, two)} {
+		bundle := "0"
+		if len(c.Bundles()) > 1 {
+			bundle = "bundle"
+		}
+		late := query(t, c, forensics.Query{SQL: "SELECT * FROM receipts LIMIT 0"}).Columns // SELECT * of calls does not have them
+		firsts := query(t, c, forensics.Query{SQL: "SELECT protocol, min(" + bundle + "), arg_min(call_no, (" + bundle + ", call_no)) FROM calls GROUP BY 1 ORDER BY 1"}).Rows
+		var list []forensics.CallNo
+		for _, row := range firsts {
+			list = append(list, forensics.CallNo{Bundle: int(row[1].(int64)), No: row[2].(int64)})
+		}
+		if len(list) < 4 {
+			t.Fatalf("%d protocols; the test needs several", len(list))
+		}
+		var together []*forensics.Exchange
+		err := c.EachCall(ctx, list, forensics.CallOptions{}, func(x *forensics.Exchange) error {
+			together = append(together, x)
+			return nil
+		})
+		if err != nil || len(together) != len(list) {
+			t.Fatalf("%d of %d calls: %v", len(together), len(list), err)
+		}
+		for i, k := range list {
+			where := fmt.Sprintf(" WHERE call_no = %d", k.No)
+			if len(c.Bundles()) > 1 {
+				where += fmt.Sprintf(" AND bundle = %d", k.Bundle)
+			}
+			want := query(t, c, forensics.Query{SQL: fmt.Sprintf("SELECT * FROM %q", firsts[i][0].(string)+"_raw") + where})
+			x, err := c.Call(ctx, fmt.Sprintf("%d#%d", k.Bundle, k.No), forensics.CallOptions{})
+			if err != nil || len(want.Rows) != 1 {
+				t.Fatalf("%v: %d rows, %v", k, len(want.Rows), err)
+			}
+			row := map[string]any{}
+			for j, col := range want.Columns {
+				row[col.Name] = want.Rows[0][j]
+			}
+			for _, got := range []*forensics.Exchange{x, together[i]} {
+				here := map[string]any{}
+				for _, f := range got.Call {
+					_, there := row[f.Name]
+					if there || !slices.ContainsFunc(late, func(col forensics.Column) bool { return col.Name == f.Name }) {
+						here[f.Name] = f.Value
+					}
+				}
+				if !reflect.DeepEqual(here, row) {
+					t.Errorf("%v of %v: %v, want %v", k, firsts[i][0], here, row)
+				}
+			}
+		}
+	}
+}
+
+// TestCallsInAWindow selects a call by its id with windows that have it or not.
+func TestCallsInAWindow(t *testing.T) {
+	c := open(t, sample(t, "shop.pcapng"))
+	r := query(t, c, forensics.Query{KFL: "http", Columns: []string{"call_no", "ts_ns"}, Limit: 3})
+	id, ts := fmt.Sprintf("#%d", r.Rows[2][0]), r.Rows[2][1].(int64)
+	for _, w := range []struct {
+		from, to int64
+		in       bool
+	}{{0, 0, true}, {ts, ts, true}, {0, ts, true}, {ts, 0, true}, {ts + 1, 0, false}, {0, ts - 1, false}} {
+		report, err := c.Packets(ctx, forensics.Selection{CallIDs: []string{id}, From: w.from, To: w.to}, &bytes.Buffer{})
+		if w.in && (err != nil || report.Calls != 1) || !w.in && !errors.Is(err, forensics.ErrNotFound) {
+			t.Errorf("from %d to %d around %d: %+v, %v", w.from, w.to, ts, report, err)
+		}
+	}
+}
+
 func TestCallRefuses(t *testing.T) {
 	c := open(t, sample(t, "shop.pcapng"))
 	for id, want := range map[string]error{

@@ -136,6 +136,8 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 		err = c.markFrames(ctx, m, sel.Frames)
 	case sel.SQL != "":
 		err = c.markSQL(ctx, m, sel)
+	case len(sel.CallIDs) > 0:
+		err = c.markIDs(ctx, m, sel)
 	default:
 		err = c.markCalls(ctx, m, sel)
 	}
@@ -150,7 +152,7 @@ func (c *Case) mark(ctx context.Context, sel *Selection) (*marks, error) {
 	return m, err
 }
 
-// markCalls marks the packets that the calls of KFL or of ids cite.
+// markCalls marks the packets that calls of KFL or in a window cite.
 func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 	v := c.views["calls"]
 	if v == nil {
@@ -164,31 +166,31 @@ func (c *Case) markCalls(ctx context.Context, m *marks, sel *Selection) error {
 	m.notes = append(m.notes, p.notes...)
 	p.sel.raw = p.sel.view.onlyRaw(used)
 	p.names(append(used, "flow_id", "conn_id", "cites"))
-	if len(sel.CallIDs) == 0 {
-		return c.markRows(ctx, p, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
+	return c.markRows(ctx, p, m, "SELECT "+c.citeColumns()+p.sel.from(), p.sel.args)
+}
+
+// markIDs marks the packets that calls with these ids cite. Each must be in the window.
+func (c *Case) markIDs(ctx context.Context, m *marks, sel *Selection) error {
+	if c.views["calls"] == nil {
+		return usagef("the case has no table calls")
 	}
+	from, to := m.window()
 	for _, id := range sel.CallIDs {
-		x, err := c.findCall(ctx, id)
+		row, err := c.identify(ctx, id)
 		if err != nil {
 			return err
 		}
-		s := *p.sel
-		s.where, s.args = slices.Clone(s.where), slices.Clone(s.args)
-		s.add("call_no = ?"+c.ofBundle(x.Bundle), x.Call.Get("call_no"))
-		before := m.calls
-		if err := c.markRows(ctx, p, m, "SELECT "+c.citeColumns()+s.from(), s.args); err != nil {
-			return err
-		}
-		if m.calls == before && len(p.sel.where) == 0 { // a copy of another call
-			err := c.markRows(ctx, &plan{db: c.db}, m, "SELECT "+c.citeColumns()+" FROM ("+c.allOf("calls")+") WHERE call_no = ?"+c.ofBundle(x.Bundle), []any{x.Call.Get("call_no")})
-			if err != nil {
-				return err
-			}
-		}
-		if m.calls == before {
+		if ts, _ := row.Get("ts_ns").(int64); ts < from || ts > to {
 			return fmt.Errorf("call %s: %w", id, ErrNotFound)
 		}
+		m.calls++
+		flow, _ := row.Get("flow_id").(int64)
+		conn, _ := row.Get("conn_id").(int64)
+		if err := m.bundles[bundleOf(row)].cite(flow, conn, row.Get("cites")); err != nil {
+			return err
+		}
 	}
+	m.count()
 	return nil
 }
 

@@ -169,25 +169,26 @@ type FollowOptions struct {
 //
 // LIMIT: if overlapping segments differ, the first copy is shown, as in the tables.
 func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream, error) {
-	x, err := c.findCall(ctx, id)
+	call, err := c.identify(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	flow, ok := x.Call.Get("flow_id").(int64)
+	b := bundleOf(call)
+	flow, ok := call.Get("flow_id").(int64)
 	if !ok {
 		return nil, fmt.Errorf("call %s has no flow: %w", id, ErrNotFound)
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = DefaultFollow
 	}
-	f := &follow.Follower{Most: o.MaxBytes, TCP: x.Call.Get("transport") == "tcp"}
-	row, err := c.one(ctx, "flows", "flow_id", flow, x.Bundle)
+	f := &follow.Follower{Most: o.MaxBytes, TCP: call.Get("transport") == "tcp"}
+	row, err := c.one(ctx, "flows", "flow_id", flow, b)
 	if err != nil {
 		return nil, err
 	}
 	files := c.openFiles()
 	defer files.close()
-	rows, err := c.db.Query(ctx, `SELECT packet_no, file_id, "offset", ts_ns, flags FROM packets_raw WHERE flow_id = ?`+c.ofBundle(x.Bundle)+" ORDER BY packet_no", flow)
+	rows, err := c.db.Query(ctx, `SELECT packet_no, file_id, "offset", ts_ns, flags FROM packets_raw WHERE flow_id = ?`+c.ofBundle(b)+" ORDER BY packet_no", flow)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +196,7 @@ func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream,
 	d := decode.New(decode.Options{})
 	var frame decode.Frame
 	for rows.Next() && !f.Out.Truncated {
-		at, err := files.find(x.Bundle, rows.Int(1))
+		at, err := files.find(b, rows.Int(1))
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +215,7 @@ func (c *Case) Follow(ctx context.Context, id string, o FollowOptions) (*Stream,
 	f.Finish()
 	lists := make([][]Citation, len(f.Out.Pieces))
 	for i := range lists {
-		lists[i] = []Citation{CitePacket(x.Bundle, f.Out.Pieces[i].PacketNo)}
+		lists[i] = []Citation{CitePacket(b, f.Out.Pieces[i].PacketNo)}
 	}
 	texts, err := c.Cite(ctx, lists...)
 	for i, text := range texts {
