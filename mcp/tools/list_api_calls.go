@@ -175,7 +175,7 @@ func (s *Invocation) groupCalls(ctx context.Context, in listAPICallsIn) (out Lis
 	}
 	q := forensics.Query{Args: w.Args, SQL: `SELECT ` + columns + `, count(*) AS calls, count(*) FILTER (failed) AS failed,
 		quantile_disc(` + terms.Took + `, 0.5) AS p50_us, quantile_disc(` + terms.Took + `, 0.99) AS p99_us, max(` + terms.Took + `) AS max_us,
-		min(ts_ns) AS first, max(ts_ns) AS last, arg_min(call_id, (ts_ns, call_no)) AS call_id FROM calls WHERE ` + w.Where + ` GROUP BY ` + columns + ` ORDER BY ` + order + `, ` + columns}
+		min(ts_ns) AS first, max(ts_ns) AS last, arg_min(call_id, (ts_ns, call_id)) AS call_id FROM calls WHERE ` + w.Where + ` GROUP BY ` + columns + ` ORDER BY ` + order + `, ` + columns}
 	list, r, err := rows(ctx, s, q, in.limits, func(r *forensics.Result, i int) callGroup {
 		row, n := r.Rows[i], len(in.GroupBy)
 		g := callGroup{Of: map[string]any{}}

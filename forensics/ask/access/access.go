@@ -244,7 +244,7 @@ func (a *accessAnswer) clients() error {
 		user = "named_user"
 	}
 	list, more, err := ask.Rows[AccessClient](a.ctx, a.rows.Case, w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, %[7]s AS u, count(*) AS n, count(*) FILTER (failed) AS f, count(*) FILTER (%[9]s) AS d, coalesce(sum(%[8]s), 0) AS r, sum(request_bytes + response_bytes) AS y,
-			min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
+			min(ts_ns) AS t0, max(ts_ns) AS t1, min({'t': ts_ns, 'i': call_id}, 3) AS ids FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS who, coalesce(pod, '') AS pod FROM endpoints_raw)
 		SELECT coalesce(e.who, '') AS client, list_sort(list_filter(list(DISTINCT e.pod), p -> p <> ''))[1:5] AS pods, list_sort(list_filter(list(DISTINCT coalesce(u, '')), x -> x <> ''))[1:5] AS users, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, sum(d)::BIGINT AS accesses,
 			sum(r)::BIGINT AS rows, sum(y)::BIGINT AS bytes, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids

@@ -20,7 +20,7 @@ type AccessPair struct {
 
 // pairs summarizes the calls by client and server.
 func (a *accessAnswer) pairs() error {
-	list, more, err := ask.Rows[AccessPair](a.ctx, a.rows.Case, a.w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, dst_id, count(*) AS n, count(*) FILTER (failed) AS f, min(ts_ns) AS t0, max(ts_ns) AS t1, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
+	list, more, err := ask.Rows[AccessPair](a.ctx, a.rows.Case, a.w.Limit, fmt.Sprintf(`WITH g AS (SELECT %[1]s, src_id, dst_id, count(*) AS n, count(*) FILTER (failed) AS f, min(ts_ns) AS t0, max(ts_ns) AS t1, min({'t': ts_ns, 'i': call_id}, 3) AS ids
 			FROM %[2]s WHERE %[3]s GROUP BY ALL),
 		e AS (SELECT %[1]s, endpoint_id, %[4]s AS src, %[5]s AS dst FROM endpoints_raw)
 		SELECT coalesce(s.src, '') AS src, coalesce(d.dst, '') AS dst, sum(n)::BIGINT AS calls, sum(f)::BIGINT AS failed, make_timestamp_ns(min(t0)) AS first, make_timestamp_ns(max(t1)) AS last,

@@ -35,7 +35,7 @@ func (a *accessAnswer) unread() error {
 			WHEN k.calls = 0 THEN 'no call on it' || coalesce(', ' || b.state, '') END AS why, b.sent, b.got, b.packet, %[10]s AS cited, k.first_ns, k.last_ns, h.id FROM %[9]s k JOIN b ON b.conn_id = k.conn_id%[4]s LEFT JOIN h ON h.conn_id = k.conn_id%[5]s
 			WHERE (%[6]s))
 		SELECT client, server, port, why, count(*) AS connections, sum(sent)::BIGINT AS sent_bytes, sum(got)::BIGINT AS received_bytes, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(last_ns)) AS last,
-			coalesce(list_transform(list_filter(arg_min(id, (first_ns, packet), 3), x -> x IS NOT NULL), x -> lower(hex(x))), []) AS call_ids, arg_min(cited, (first_ns, packet), 3) AS packets
+			coalesce(list_transform(list_filter(arg_min(id, (first_ns, packet, id), 3), x -> x IS NOT NULL), x -> lower(hex(x))), []) AS call_ids, arg_min(cited, (first_ns, packet, cited), 3) AS packets
 		FROM k WHERE why IS NOT NULL GROUP BY ALL ORDER BY connections DESC, client, server, port, why LIMIT %[7]d`,
 		terms.BundleOf(a.c, ""), terms.Who("src_"), terms.Who("dst_"), terms.SameBundle(a.c, "b", "k"), terms.SameBundle(a.c, "h", "k"), terms.Qualified(a.conn), ask.MaxAll, terms.IsRequest, conns, terms.CitesOne(a.c, "b", "b.packet"))
 	list, more, err := ask.Rows[UnreadConn](a.ctx, a.c, ask.MaxAll, sql, w.To, w.From, w.To)

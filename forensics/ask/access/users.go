@@ -27,7 +27,7 @@ func (a *accessAnswer) users() error {
 		Last   int64    `json:"last"`
 		IDs    []string `json:"ids"`
 	}
-	groups, more, err := ask.Rows[group](a.ctx, a.c, maxCredentials, fmt.Sprintf(`SELECT coalesce(%s, '') AS user, %s AS header, count(*) AS calls, count(*) FILTER (failed) AS failed, min(ts_ns) AS first, max(ts_ns) AS last, list_transform(arg_min({'t': ts_ns, 'i': call_id}, (ts_ns, call_id), 3), x -> lpad(x.t::VARCHAR, 20, '0') || lower(hex(x.i))) AS ids
+	groups, more, err := ask.Rows[group](a.ctx, a.c, maxCredentials, fmt.Sprintf(`SELECT coalesce(%s, '') AS user, %s AS header, count(*) AS calls, count(*) FILTER (failed) AS failed, min(ts_ns) AS first, max(ts_ns) AS last, list_transform(min({'t': ts_ns, 'i': call_id}, 3), x -> lpad(x.t::VARCHAR, 20, '0') || lower(hex(x.i))) AS ids
 		FROM calls WHERE %s GROUP BY 1, 2 ORDER BY ALL LIMIT %d`, terms.NamedUser(), authorization, a.w.Where, maxCredentials+1), a.w.Args...)
 	if err != nil {
 		return err

@@ -566,7 +566,7 @@ func holders(ctx context.Context, c *forensics.Case, ids []string) ([]Holder, er
 		IP   string `json:"dst_ip"`
 		Port int64  `json:"dst_port"`
 		Ns   int64  `json:"ts_ns"`
-	}](ctx, c, "SELECT arg_min(k.dst_ip, k.first_ns) AS dst_ip, arg_min(k.dst_port, k.first_ns) AS dst_port, min(k.first_ns) AS ts_ns FROM calls_raw l JOIN connections_raw k ON k.conn_id = l.conn_id"+terms.SameBundle(c, "k", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
+	}](ctx, c, "SELECT arg_min(k.dst_ip, (k.first_ns, k.dst_ip, k.dst_port)) AS dst_ip, arg_min(k.dst_port, (k.first_ns, k.dst_ip, k.dst_port)) AS dst_port, min(k.first_ns) AS ts_ns FROM calls_raw l JOIN connections_raw k ON k.conn_id = l.conn_id"+terms.SameBundle(c, "k", "l")+" WHERE l.call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
 	if err != nil || first.Ns == 0 {
 		return nil, err
 	}

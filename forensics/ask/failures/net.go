@@ -117,7 +117,7 @@ func (f *Answer) connections(ctx context.Context, c *forensics.Case, w, scope *a
 	var err error
 	var more bool
 	f.Connections, more, err = ask.Rows[ConnFailure](ctx, c, w.Limit, fmt.Sprintf(`WITH b AS (SELECT conn, bool_or(state = 'refused') AS refused, bool_and(state = 'syn_sent') AS unanswered,
-			bool_or(state = 'reset') AS reset, max(retransmissions) AS again, arg_min(first_packet, (first_ns, first_packet)) AS packet, arg_min(%[10]s, (first_ns, first_packet)) AS cited, arg_min(%[8]s, (first_ns, first_packet)) AS flow FROM %[1]s WHERE transport = 'tcp' AND first_ns <= ? AND last_ns >= ? AND (state IN ('refused', 'syn_sent', 'reset')) GROUP BY conn),
+			bool_or(state = 'reset') AS reset, max(retransmissions) AS again, arg_min(first_packet, (first_ns, first_packet)) AS packet, arg_min(%[10]s, (first_ns, first_packet, %[10]s)) AS cited, arg_min(%[8]s, (first_ns, first_packet, %[8]s)) AS flow FROM %[1]s WHERE transport = 'tcp' AND first_ns <= ? AND last_ns >= ? AND (state IN ('refused', 'syn_sent', 'reset')) GROUP BY conn),
 		r AS (SELECT conn, bool_or(t.side = 'client') AS client, bool_or(t.side = 'server') AS server FROM tcp_events t JOIN %[1]s l ON l.flow_id = t.flow_id%[2]s
 			WHERE t.event = 'reset' AND l.state = 'reset' GROUP BY conn),
 		x AS (SELECT %[3]s AS src, %[4]s AS dst, k.dst_port AS port, CASE WHEN b.refused THEN 'refused' WHEN b.unanswered THEN 'unanswered' ELSE 'reset' END AS what,
@@ -126,7 +126,7 @@ func (f *Answer) connections(ctx context.Context, c *forensics.Case, w, scope *a
 			WHERE %[6]s AND (b.refused OR b.unanswered OR b.reset)),
 		y AS (SELECT * REPLACE (CASE WHEN ports <= %[9]d THEN port END AS port) FROM (SELECT *, count(DISTINCT port) OVER (PARTITION BY src, dst, what, reset_by) AS ports FROM x))
 		SELECT src, dst, port, CASE WHEN port IS NULL THEN ports ELSE 0 END AS ports, what, reset_by, count(*) AS connections, count(*) FILTER (calls = 0) AS without_calls, make_timestamp_ns(min(first_ns)) AS first, make_timestamp_ns(max(first_ns)) AS last,
-			sum(again)::BIGINT AS retransmissions, arg_min(cited, (first_ns, packet), 3) AS packets, arg_min(flow, (first_ns, packet), 3) AS flow_ids
+			sum(again)::BIGINT AS retransmissions, arg_min(cited, (first_ns, packet, cited), 3) AS packets, arg_min(flow, (first_ns, packet, flow), 3) AS flow_ids
 		FROM y GROUP BY ALL ORDER BY connections DESC, src, dst, port, what, reset_by LIMIT %[7]d`,
 		ask.Joined(c, "flows_raw"), terms.SameBundle(c, "t", "l"), terms.Who("k.src_"), terms.Who("k.dst_"), conns, where, w.Limit+1, terms.FlowID(c), manyPorts, terms.CitesOne(c, "", "first_packet")),
 		slices.Concat([]any{w.To, w.From}, carried, args)...)

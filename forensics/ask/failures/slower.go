@@ -68,7 +68,7 @@ func episodes(c *forensics.Case, where string) string {
 		v AS (SELECT s.*, gain, CASE WHEN slow THEN gain ELSE -1 END AS weight FROM s, (SELECT unnest([9, 1]) AS gain)),
 		w AS (SELECT *, sum(weight) OVER (PARTITION BY ` + by + ` ORDER BY ts_ns, call_id ROWS UNBOUNDED PRECEDING) AS total FROM v),
 		m AS (SELECT *, min(total - weight) OVER (PARTITION BY ` + by + ` ORDER BY ts_ns, call_id ROWS UNBOUNDED PRECEDING) AS least FROM w),
-		e AS (SELECT ` + by + `, arg_max(ts_ns, (total - least, -ts_ns)) AS finish, arg_max(least, (total - least, -ts_ns)) AS least FROM m WHERE slow GROUP BY ALL),
+		e AS (SELECT ` + by + `, arg_max(ts_ns, (total - least, -ts_ns)) AS finish, arg_max(least, (total - least, -ts_ns, least)) AS least FROM m WHERE slow GROUP BY ALL),
 		f AS (SELECT ` + by + `, any_value(finish) AS finish, max(ts_ns) AS begin FROM (SELECT * EXCLUDE (least) FROM m) m JOIN e USING (` + by + `) WHERE slow AND ts_ns <= finish AND total - weight = e.least GROUP BY ALL)
 		SELECT ` + of + `, any_value(slow_ms) AS slow_ms, any_value(begin) AS begin, any_value(finish) AS finish, count(*) FILTER (inside) AS calls, count(*) FILTER (inside AND slow) AS slow,
 			count(*) FILTER (NOT inside) AS others, count(*) FILTER (ts_ns > finish) AS later, count(*) FILTER (NOT inside AND slow) AS odd, coalesce(median(took) FILTER (inside), 0) AS p50, coalesce(median(took) FILTER (NOT inside), 0) AS rest,

@@ -173,7 +173,7 @@ func operationsOf(ctx context.Context, c *forensics.Case, w *ask.Window) (ops ma
 		Queries int64    `json:"queries"`
 	}
 	rows, more, err := ask.Rows[row](ctx, c, 20*maxOperations, `WITH g AS (SELECT `+key+`, any_value(method) AS method, any_value(`+template+`) AS path, status_code AS status, coalesce(lower(trim(split_part(response_content_type, ';', 1))), '') AS type,
-			coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body, count(*) FILTER (query_string <> '') AS queries, arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids
+			coalesce(auth_kind, '') AS auth, count(*) AS calls, count(*) FILTER (request_body_size > 0) AS body, count(*) FILTER (query_string <> '') AS queries, min({'t': ts_ns, 'i': call_id}, 3) AS ids
 			FROM calls WHERE `+w.Where+` GROUP BY key, status, type, auth),
 		o AS (SELECT key, any_value(method) AS method, any_value(path) AS path, sum(calls)::BIGINT AS total, list_transform(list_sort(flatten(list(ids)))[1:3], x -> lower(hex(x.i))) AS call_ids FROM g GROUP BY key ORDER BY total DESC, key LIMIT `+strconv.Itoa(maxOperations+1)+`)
 		SELECT o.key, o.method, o.path, total, call_ids, status, type, auth, calls, body, queries FROM o JOIN g ON g.key = o.key ORDER BY total DESC, o.key, status, type, auth`, w.Args...)

@@ -105,7 +105,7 @@ func (l *finder) drift(ctx context.Context) ([]Pattern, error) {
 		q AS (SELECT e, min(h, %[3]d) AS list FROM (SELECT e, h FROM m GROUP BY e, h) GROUP BY e),
 		r AS MATERIALIZED (SELECT e, unnest(list) AS h, generate_subscripts(list, 1) AS turn FROM q),
 		n AS (SELECT turn, sum(n) OVER (ORDER BY turn) - n AS before FROM (SELECT turn, count(*) AS n FROM r GROUP BY turn)),
-		g AS MATERIALIZED (SELECT turn, sent, bool_or(asked) AS asked, count(*) AS calls, arg_min(k, ts_ns) AS k, min(ts_ns) AS t0 FROM m JOIN (SELECT * FROM r WHERE turn IN (SELECT turn FROM n WHERE before < %[4]d)) USING (e, h) GROUP BY e, h, turn, sent),
+		g AS MATERIALIZED (SELECT turn, sent, bool_or(asked) AS asked, count(*) AS calls, arg_min(k, (ts_ns, k)) AS k, min(ts_ns) AS t0 FROM m JOIN (SELECT * FROM r WHERE turn IN (SELECT turn FROM n WHERE before < %[4]d)) USING (e, h) GROUP BY e, h, turn, sent),
 		i AS (SELECT * FROM (SELECT %[7]s AS k, * FROM x) WHERE k IN (SELECT k FROM g)),
 		s AS MATERIALIZED (SELECT bn, far, protocol, coalesce(method, '') AS method, %[6]s AS tpl, side, coalesce(%[8]s || 'xx', '') AS class, CASE WHEN sent THEN request_body_sha256 ELSE response_body_sha256 END AS sha256, asked, calls, call_id, t0
 			FROM (SELECT *, CASE WHEN sent THEN 'request' ELSE 'response' END AS side FROM g) JOIN i USING (k) ORDER BY turn, bn, far, protocol, method, tpl, side, class, sha256 LIMIT %[4]d),

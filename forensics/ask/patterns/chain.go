@@ -48,7 +48,7 @@ func (l *finder) nPlusOne(ctx context.Context) ([]Pattern, error) {
 	rows, _, err := ask.Rows[chainRow](ctx, l.c, ask.MaxEdges, fmt.Sprintf(`WITH r AS (SELECT pk, cbn, cfar, text, count(*) AS n, max(grade) AS grade, (max(done) - min(began)) / 1e6 AS ms, arg_min(call_id, (began, call_id), 8) AS ids
 			FROM %[1]s GROUP BY pk, cbn, cfar, text HAVING count(*) >= %[3]d AND count(DISTINCT hash(raw, more)) >= %[4]g * count(*)),
 		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked FROM r JOIN %[2]s p ON p.k = r.pk),
-		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), n * 4194304 - pk %% 4194304) AS ids FROM o GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
+		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, cbn, cfar, text, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, max(grade) AS grade, quantile_disc(ms, 0.5) AS time_ms, arg_max(list_concat([pid], ids), (n, pid)) AS ids FROM o GROUP BY bn, far, protocol, method, tpl, cbn, cfar, text),
 		%[5]s
 		SELECT coalesce(nullif(g.far, ''), d.dst) AS dst, d.pb AS pb, asked, g.protocol, g.method, g.tpl, coalesce(nullif(cfar, ''), t.dst) AS to_dst, left(text, 300) AS text, requests, n_all, calls, most, grade, time_ms, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname d USING (bn) JOIN dname t ON t.bn = cbn ORDER BY calls DESC, 1, 4, 5, 6, 7, 8`, familyTable, chainTable, minSimilar, minDistinct, allRequests))
@@ -77,7 +77,7 @@ func (l *finder) blocking(ctx context.Context) ([]Pattern, error) {
 		o AS (SELECT r.*, p.call_id AS pid, bn, far, protocol, coalesce(method, '') AS method, `+terms.PathTemplate+` AS tpl, `+terms.Asked+` AS asked, elapsed_us / 1000.0 AS total
 			FROM r JOIN %[2]s p ON p.k = r.pk WHERE steps = n),
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, sum(n)::BIGINT AS calls, max(n) AS most, quantile_disc(grade, 0.5) AS grade, quantile_cont(ms, 0.5) AS time_ms, quantile_cont(save, 0.5) AS save_ms, sum(ms) / nullif(sum(total), 0) AS time_share,
-			arg_max(list_concat([pid], ids), save) AS ids FROM o WHERE ms >= %[4]g * total GROUP BY bn, far, protocol, method, tpl),
+			arg_max(list_concat([pid], ids), (save, pid)) AS ids FROM o WHERE ms >= %[4]g * total GROUP BY bn, far, protocol, method, tpl),
 		%[5]s
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, n_all, calls, most, grade, coalesce(time_ms, 0) AS time_ms, coalesce(save_ms, 0) AS save_ms, coalesce(time_share, 0) AS time_share, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN a USING (bn, far, protocol, method, tpl) JOIN dname USING (bn) WHERE requests >= 3 AND requests * 2 >= n_all ORDER BY requests * save_ms DESC, 1, 4, 5, 6`, familyTable, chainTable, minSteps, blockedShare, allRequests))
@@ -128,7 +128,7 @@ func (l *finder) caching(ctx context.Context) ([]Pattern, error) {
 		g AS (SELECT bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS requests, count(DISTINCT thing) AS things, count(DISTINCT path) AS paths, count(DISTINCT thing) FILTER (times > 1) AS repeated, count(*) FILTER (turn = 1 AND times > 1 AND reached) AS first_db,
 			count(*) FILTER (turn > 1) AS later, count(*) FILTER (turn > 1 AND reached) AS later_db, quantile_disc(elapsed_us, 0.5) FILTER (reached) / 1000.0 AS cold_ms, quantile_disc(elapsed_us, 0.5) FILTER (NOT reached AND turn > 1) / 1000.0 AS warm_ms,
 			count(*) FILTER (bits & %[4]d > 0) AS cache_control, count(*) FILTER (bits & %[5]d > 0) AS etag, count(*) FILTER (bits & %[6]d > 0) AS age, count(*) FILTER (bits & %[7]d > 0) AS hits,
-			coalesce(max(grade), 1) AS grade, list_concat(arg_min(pid, ts_ns, 4), flatten(arg_min(dbid, ts_ns, 3) FILTER (dbid IS NOT NULL))) AS ids FROM o GROUP BY bn, far, protocol, method, tpl)
+			coalesce(max(grade), 1) AS grade, list_concat(arg_min(pid, (ts_ns, pid), 4), flatten(arg_min(dbid, (ts_ns, dbid), 3) FILTER (dbid IS NOT NULL))) AS ids FROM o GROUP BY bn, far, protocol, method, tpl)
 		SELECT coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, requests, things, paths, repeated, first_db, later, later_db, cold_ms, warm_ms, cache_control, etag, age, hits, grade, list_transform(ids, i -> lower(hex(i))) AS call_ids
 		FROM g JOIN dname USING (bn) WHERE requests >= 2 AND (first_db > 0 OR later_db > 0 OR cold_ms IS NOT NULL OR cache_control + etag + age + hits > 0) ORDER BY requests DESC, 1, 4, 5, 6`,
 		chainTable, linkTable, mayCache, withCacheControl, withETag, withAge, withHit, maxDepth))

@@ -46,7 +46,7 @@ func (l *finder) chains(ctx context.Context) ([]chain, error) {
 		q AS (SELECT h, count(*) FILTER (near AND NOT prior_bad) AS polled, count(*) FILTER (follows) AS tried FROM n GROUP BY 1),
 		s AS (SELECT n.*, sum(CASE WHEN follows THEN 0 ELSE 1 END) OVER (PARTITION BY n.h ORDER BY ts_ns, call_id) AS chain FROM n JOIN q ON q.h = n.h WHERE id IS NOT NULL OR request_body_size > 0 OR polled * 2 < tried),
 		g AS (SELECT h, chain, any_value(an) AS an, any_value(bn) AS bn, any_value(far) AS far, bool_or(`+terms.Asked+`) AS asked, any_value(protocol) AS protocol, any_value(method) AS method, any_value(path) AS path, any_value(endpoint) AS endpoint,
-			bool_and(id IS NOT NULL) AS sure, arg_max(failed, ts_ns) AS last_failed, min(ts_ns) AS first_ns, list(ts_ns ORDER BY ts_ns, call_id) AS starts,
+			bool_and(id IS NOT NULL) AS sure, arg_max(failed, (ts_ns, call_id)) AS last_failed, min(ts_ns) AS first_ns, list(ts_ns ORDER BY ts_ns, call_id) AS starts,
 			list(greatest(ts_ns - prior_done, 0) ORDER BY ts_ns, call_id)[2:] AS pauses, list_transform(list(call_id ORDER BY ts_ns, call_id)[1:10], i -> lower(hex(i))) AS call_ids FROM s GROUP BY h, chain HAVING count(*) > 1)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, dname.pb AS pb, asked, protocol, coalesce(method, '') AS method, %[5]s AS tpl, sure, last_failed, starts, pauses, call_ids
 		FROM g JOIN sname USING (an) JOIN dname USING (bn) ORDER BY first_ns, call_ids`,

@@ -56,7 +56,7 @@ func (l *finder) repeated(ctx context.Context) ([]Pattern, error) {
 		r AS (SELECT an, bn, far, protocol, any_value(method) AS method, any_value(path) AS path, any_value(%[4]s) AS tpl, bool_or(host = far) AS asked, count(*) AS n, sum(elapsed_us) - max(elapsed_us) AS us, min(ts_ns) AS t0, arg_min(call_id, (ts_ns, call_id), %[7]d) AS ids
 			FROM x JOIN z ON z.k = %[5]s WHERE NOT regexp_matches(path, '%[1]s') GROUP BY an, bn, far, protocol, h)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, most, total_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n - 1)::BIGINT AS calls,
-			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
+			max(n) AS most, coalesce(sum(us), 0) / 1000.0 AS total_ms, list_transform(arg_max(ids, (n, -t0, ids)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY calls DESC, 1, 2, 5, 6, 7`,
 		polledPaths, int64(repeatWindowNs), minRepeats, terms.PathTemplate, terms.NumberOf(l.c), relation.Thing, sameSample), w.Args...)
 	if err == nil {
 		err = l.countUsers(ctx, rows)
@@ -97,7 +97,7 @@ func (l *finder) duplicates(ctx context.Context) ([]Pattern, error) {
 		r AS (SELECT an, bn, far, protocol, any_value(coalesce(method, '')) AS method, any_value(path) AS path, any_value(%[6]s) AS tpl, bool_or(`+terms.Asked+`) AS asked, any_value(n) AS n, any_value(most) AS most, count(*) FILTER (again) AS retries,
 			bool_and(`+relation.Identity+` IS NOT NULL OR request_body_size > 0) AS sure, quantile_disc(gap, 0.5) AS gap, min(ts_ns) AS t0, arg_min(call_id, (ts_ns, call_id), %[8]d) AS ids FROM x JOIN z ON z.k = %[1]s WHERE NOT coalesce(regexp_matches(path, '%[7]s'), false) GROUP BY an, bn, far, protocol, h, run)
 		SELECT src, coalesce(nullif(far, ''), dst) AS dst, pb, asked, protocol, method, tpl, things, calls, retries, most, sure, gap_ms, call_ids FROM (SELECT an, bn, far, protocol, method, tpl, bool_or(asked) AS asked, count(*) AS things, sum(n)::BIGINT AS calls, sum(retries)::BIGINT AS retries, max(most) AS most,
-			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, path)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
+			bool_or(sure) AS sure, quantile_disc(gap, 0.5) AS gap_ms, list_transform(arg_max(ids, (most, -t0, ids)), i -> lower(hex(i))) AS call_ids FROM r GROUP BY an, bn, far, protocol, method, tpl) JOIN sname USING (an) JOIN dname USING (bn) ORDER BY things DESC, 1, 2, 5, 6, 7`,
 		terms.NumberOf(l.c), relation.Compared(relation.Request, terms.NumberOf(l.c)), terms.Serving, relation.Repeats("o"), relation.SoonNs, terms.PathTemplate, polledPaths, sameSample), w.Args...)
 	if err == nil {
 		err = l.countUsers(ctx, rows)

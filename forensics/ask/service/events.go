@@ -177,7 +177,7 @@ func (t *timelineAnswer) events() error {
 	// Each event and each connection once: of several flows of a connection, the one that shows most of it.
 	flows := ask.Joined(t.c, "(SELECT *, src_ip || ':' || src_port || ' → ' || dst_ip || ':' || dst_port AS way FROM flows_raw WHERE ("+on+") AND first_ns <= ? AND last_ns >= ?)")
 	tcp, _, err := ask.Rows[event](t.ctx, t.c, ask.MaxAll, fmt.Sprintf(`WITH f AS %[1]s,
-		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, arg_min(%[4]s, e.packet_no, 3) AS packets
+		g AS (SELECT f.conn, f.way, e.event, e.side, e.ts_ns // 1000000000 AS second, min(e.ts_ns) AS ns, count(*) AS times, arg_min(%[4]s, (e.packet_no, %[4]s), 3) AS packets
 			FROM tcp_events e JOIN f ON f.flow_id = e.flow_id%[2]s WHERE e.ts_ns BETWEEN ? AND ? AND e.event <> 'keep_alive' GROUP BY ALL)
 		SELECT ns, 'tcp' AS kind, event, 'by ' || side || ', ' || way AS what, times, packets, 0 AS weight FROM g
 		QUALIFY row_number() OVER (PARTITION BY conn, event, side, second ORDER BY times DESC, ns, way) = 1 ORDER BY ns, event, what LIMIT %[3]d`, flows, terms.SameBundle(t.c, "f", "e"), ask.MaxAll, terms.CitesOne(t.c, "e", "e.packet_no")), t.w.To, t.w.From, t.w.From, t.w.To)

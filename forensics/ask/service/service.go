@@ -236,7 +236,7 @@ func (s *serviceAnswer) peers() error {
 			t AS (SELECT peer, protocol, arg_max(endpoint, (n, endpoint), 3) AS endpoints FROM m GROUP BY ALL)
 			SELECT f.peer, f.protocol, coalesce(bool_or(external), false) AS external, count(*) AS calls, count(*) FILTER (bad) AS failed, count(*) FILTER (ill) AS faults, bool_or(request) AS request,
 				round(quantile_disc(elapsed_us, 0.5) / 1000.0, 3) AS p50_ms, round(quantile_disc(elapsed_us, 0.99) / 1000.0, 3) AS p99_ms, any_value(t.endpoints) AS endpoints,
-				list_transform(arg_min(call_id, nth, 3), x -> lower(hex(x))) AS call_ids
+				list_transform(arg_min(call_id, (nth, call_id), 3), x -> lower(hex(x))) AS call_ids
 			FROM f JOIN t ON t.peer = f.peer AND t.protocol = f.protocol GROUP BY 1, 2 ORDER BY calls DESC, 1, 2 LIMIT %[8]d`,
 			terms.BundleOf(s.c, ""), side.who, side.other, s.rows.From, s.rows.Where, terms.Qualified(side.own), terms.IsRequest, s.w.Limit+1, terms.Fault, bundleOffset(s.c), terms.SameBundle(s.c, "e", "k"), terms.NamedEndpoint)
 		list, more, err := ask.Rows[peerRow](s.ctx, s.rows.Case, s.w.Limit, sql, s.rows.Args...)

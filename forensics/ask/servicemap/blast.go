@@ -106,7 +106,7 @@ func blast(w *ask.Window, ctx context.Context, c *forensics.Case, targets []stri
 	}
 	sql := ends + fmt.Sprintf(`, hits AS (SELECT pk, min(depth) AS depth, max(grade) AS grade FROM (%s) GROUP BY 1),
 		ep AS (SELECT min(h.depth) AS depth, bn, far, protocol, coalesce(method, '') AS method, %s AS tpl, count(*) AS calls, count(h.pk) AS touching, max(h.grade) AS grade,
-			list_transform(arg_min(CASE WHEN h.pk IS NOT NULL THEN call_id END, ts_ns, 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
+			list_transform(arg_min(call_id, (ts_ns, call_id), 3) FILTER (h.pk IS NOT NULL), i -> lower(hex(i))) AS call_ids
 			FROM x LEFT JOIN hits h ON h.pk = %s WHERE protocol IN %s GROUP BY ALL HAVING count(h.pk) > 0)
 		SELECT depth, coalesce(nullif(far, ''), dst) AS dst, protocol, method, tpl, calls, touching, grade, call_ids
 		FROM ep JOIN dname USING (bn) ORDER BY depth, touching / calls DESC, touching DESC, 2, 3, 4, 5`, strings.Join(levels, " UNION ALL "), terms.PathTemplate, terms.NumberOf(c), terms.Serving)

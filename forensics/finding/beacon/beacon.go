@@ -61,8 +61,8 @@ func find(ctx context.Context, l *finding.Look) error {
 		b AS (SELECT *, beat - lag(beat) OVER (PARTITION BY src, dst, detail ORDER BY beat, flow_id, id) AS pause FROM beats)
 		SELECT src, dst, detail, max(name) AS other, count(*) AS count, min(beat) AS first_ns, max(beat) AS last_ns, `+finding.Ways+`,
 			quantile_cont(pause, 0.5) / 1e9 AS number, (quantile_cont(pause, 0.75) - quantile_cont(pause, 0.25)) / 1e9 AS number2,
-			list_filter(arg_min(flow_id, beat, 3), x -> x IS NOT NULL) AS flow_ids,
-			list_transform(`+l.First(`list_filter(list(id ORDER BY beat), x -> x IS NOT NULL)`)+`, x -> lower(hex(x))) AS call_ids,
+			list_filter(arg_min(flow_id, (beat, flow_id), 3), x -> x IS NOT NULL) AS flow_ids,
+			list_transform(`+l.First(`list_filter(list(id ORDER BY beat, id), x -> x IS NOT NULL)`)+`, x -> lower(hex(x))) AS call_ids,
 			[median(size)::BIGINT::VARCHAR || ' bytes sent each time'] AS evidence
 		FROM b GROUP BY src, dst, detail
 		HAVING count(*) >= `+fmt.Sprint(least)+` AND number >= 0.5 AND number2 <= number * 0.1

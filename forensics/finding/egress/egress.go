@@ -37,7 +37,7 @@ func find(ctx context.Context, l *finding.Look) error {
 			FROM flows WHERE dst_external AND NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest)+` AND NOT `+terms.Reports(l.Case)+`),
 		n AS (SELECT `+on+`, list(DISTINCT lower(host)) FILTER (`+terms.NamesServer+` AND NOT `+terms.AddressLike+`) AS hosts, bool_or(outcome IN ('ok', 'cut') AND NOT (protocol = 'icmp' AND `+terms.ICMPErrors+`)) AS settled, `+ids+` AS ids FROM calls_raw WHERE (`+l.Bundle("dst_id")+`) IN (SELECT (`+l.Bundle("endpoint_id")+`) FROM endpoints_raw WHERE external) GROUP BY ALL)
 		SELECT src, dst_ip AS dst, port AS detail, count(*) AS count, count(*) FILTER (answered OR coalesce(settled, false)) AS "of", sum(src_bytes)::DOUBLE AS number,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids,
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, (first_ns, `+terms.FlowID(l.Case)+`), 3) AS flow_ids,
 			list_transform(`+l.First(`list_sort(flatten(list(coalesce(ids, []))))`)+`, x -> lower(hex(x))) AS call_ids,
 			list_sort(list_distinct(list_filter(flatten(list([dst_dns_name, dst_hostname])) || flatten(list(coalesce(hosts, []))), x -> x IS NOT NULL))) AS evidence
 		FROM f LEFT JOIN n USING (`+on+`) GROUP BY src, dst_ip, port ORDER BY count DESC, src, dst, detail`)

@@ -80,7 +80,7 @@ const groupsSQL = `WITH f AS (SELECT %[1]s, dst_pod IS NOT NULL AS behind,
 		(arg_min(dst_port, (NOT behind, flow_id)) FILTER (bundle = own))::BIGINT AS port, bool_or(accepted) AS accepted, bool_or(begun) AS begun, bool_and(guessed) AS guessed, bool_or(bundle <> own) AS shared,
 		max(src_payload_bytes + dst_payload_bytes) AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, min(flow_id) FILTER (bundle = own) AS flow_id FROM s GROUP BY own, conn),
 	b AS (SELECT no AS t FROM %[3]s)
-	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(%[5]s, first_ns, 3) AS flow_ids
+	SELECT bundle, src, seen, dst, behind, transport, port, accepted, begun, guessed, shared, x.t AS began, y.t AS ended, count(*) AS count, sum(bytes)::BIGINT AS bytes, min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(%[5]s, (first_ns, %[5]s), 3) AS flow_ids
 	FROM c ASOF JOIN b x ON c.first_ns >= x.t ASOF JOIN b y ON c.last_ns >= y.t GROUP BY ALL ORDER BY ALL`
 
 func find(ctx context.Context, l *finding.Look) error {

@@ -59,7 +59,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	// Count calls by connection first, so that names and joins apply to few rows.
 	on := l.Bundle("conn_id")
 	ids := "list_transform(list_slice(list_sort(flatten(arg_min(ids, (first_ns, ids), 3))), 1, 3), x -> lower(hex(x.i))) AS call_ids"
-	each := "arg_min({'t': ts_ns, 'i': call_id}, ts_ns, 3) AS ids"
+	each := "min({'t': ts_ns, 'i': call_id}, 3) AS ids"
 	if l.All() {
 		ids, each = "list_transform(flatten(list(ids)), x -> lower(hex(x))) AS call_ids", "list(call_id) AS ids"
 	}

@@ -34,7 +34,7 @@ func Analyzer() finding.Analyzer {
 func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.NamedFlows(`NOT coalesce(src_external, false) AND `+l.OnceIf(l.Flows(), ask.Largest))+`
 		SELECT `+terms.Who("src_")+` AS src, dst, count(*) AS count, sum(src_bytes)::DOUBLE AS number, sum(dst_bytes)::DOUBLE AS number2, `+finding.Ways+`,
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+terms.FlowID(l.Case)+`, (src_bytes, -first_ns), 3) AS flow_ids, list_sort(list(DISTINCT coalesce(target, dst_ip))) AS evidence
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_max(`+terms.FlowID(l.Case)+`, (src_bytes, -first_ns, `+terms.FlowID(l.Case)+`), 3) AS flow_ids, list_sort(list(DISTINCT coalesce(target, dst_ip))) AS evidence
 		FROM f WHERE dst_outside OR beyond
 		GROUP BY 1, 2 HAVING number >= `+fmt.Sprint(least)+` AND number >= 2 * number2 ORDER BY number DESC, src, dst`)
 	if err != nil {

@@ -45,7 +45,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("CASE"+calls.Which()+" ELSE 'file' END AS kind, outcome, CASE WHEN "+wrote+" THEN smb_share || '\\' || coalesce(smb_file, '') END AS file, ts_ns AS t_ns",
 		finding.AnyOf(append(slices.Clone(calls.Is), wrote)...))+`,
 		f AS (SELECT client, server, file, t_ns FROM g WHERE kind = 'file'),
-		t AS (SELECT *, (SELECT arg_max(f.file, f.t_ns) FROM f WHERE f.client = g.client AND f.server = g.server AND f.t_ns BETWEEN g.t_ns - `+fmt.Sprint(before*1_000_000_000)+` AND g.t_ns) AS brought FROM g WHERE kind <> 'file')
+		t AS (SELECT *, (SELECT arg_max(f.file, (f.t_ns, f.file)) FROM f WHERE f.client = g.client AND f.server = g.server AND f.t_ns BETWEEN g.t_ns - `+fmt.Sprint(before*1_000_000_000)+` AND g.t_ns) AS brought FROM g WHERE kind <> 'file')
 		SELECT src, dst, kind AS detail, coalesce(min(brought), '') AS other, `+l.Sums()+`, coalesce(sum(n) FILTER (outcome IN ('refused', 'client_error', 'server_error')), 0)::BIGINT AS "of", coalesce(bool_or(src_outside), false)::INTEGER::DOUBLE AS number
 		FROM t GROUP BY src, dst, kind ORDER BY count DESC, src, dst, detail`, l.Args...)
 	if err != nil {

@@ -32,7 +32,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, l.Groups("src_ip AS router, coalesce(icmp_link_address, '') AS hardware, "+told+" AS said, coalesce(icmp_lifetime, 0) > 0 AS routes, ts_ns // 60000000000 AS minute", advertised)+`,
 		f AS (SELECT minute, count(DISTINCT router) AS routers FROM g GROUP BY minute),
 		h AS (SELECT router FROM g WHERE hardware <> '' GROUP BY router HAVING count(DISTINCT hardware) > 1),
-		s AS (SELECT router, arg_max(said, last_ns) AS said FROM g WHERE routes AND said <> '' GROUP BY router),
+		s AS (SELECT router, arg_max(said, (last_ns, said)) AS said FROM g WHERE routes AND said <> '' GROUP BY router),
 		k AS (SELECT CASE WHEN (SELECT max(routers) FROM f) >= `+fmt.Sprint(many)+` THEN 'flood' WHEN router IN (SELECT router FROM h) THEN 'hardware' WHEN (SELECT count(DISTINCT said) FROM s) > 1 AND router IN (SELECT router FROM s) THEN 'routers' END AS kind, * FROM g)
 		SELECT min(router) AS src, min(dst) AS dst, kind AS detail, `+l.Sums()+`, count(DISTINCT router) AS "of", (SELECT max(routers) FROM f)::DOUBLE AS number,
 			list_slice(list_sort(list(DISTINCT router || CASE kind WHEN 'hardware' THEN ' has ' || hardware ELSE ': ' || said END)), 1, 5) AS evidence

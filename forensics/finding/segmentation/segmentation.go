@@ -55,7 +55,7 @@ func find(ctx context.Context, l *finding.Look) error {
 	}
 	rows, err := l.Rows(ctx, `SELECT `+terms.Client("src_")+` AS src, `+terms.Who("dst_")+` AS dst, `+terms.Port+` AS detail, coalesce(src_namespace, '`+finding.Outside+`') || ' ' || dst_namespace AS other,
 			count(*) AS count, count(*) FILTER (`+terms.Accepted+`) AS "of",
-			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, first_ns, 3) AS flow_ids
+			min(first_ns) AS first_ns, max(last_ns) AS last_ns, arg_min(`+terms.FlowID(l.Case)+`, (first_ns, `+terms.FlowID(l.Case)+`), 3) AS flow_ids
 		FROM flows WHERE `+crossing+` AND `+l.Once()+` GROUP BY ALL ORDER BY count DESC, src, dst, detail, other`)
 	if err != nil {
 		return err
