@@ -57,6 +57,7 @@ func Incidents() []Incident {
 		{"slow replica", slowReplica, []string{"20 of 58 requests GET /quote to 10.0.0.2 were slow: they took 1.11 s to 1.11 s. Outside that time 0 of 32 took so long", "likely because 10.0.1.3 took up to 1.1 s to answer GET /quote."}, nil},
 		{"second resolver", secondResolver, []string{"look-ups of stock.example failed: no response from 10.0.0.9.", "35 requests POST /pay to 10.0.0.2 took longer than before: the median went from 30 ms to 1.03 s", "likely because 10.0.0.9 did not answer look-ups of stock.example."}, []string{"Nothing failed"}},
 		{"lossy answers", lossyAnswers, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because packets between 10.0.0.2 and 10.0.0.3 were lost: waiting until they were sent again took up to 800 ms."}, nil},
+		{"full window", fullWindow, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because 10.0.0.2 stopped reading what 10.0.0.3 sent: its receive window was zero for up to 800 ms.", "Nothing failed."}, []string{"were lost"}},
 	}
 }
 

@@ -1,6 +1,10 @@
 package traffic
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // queued has a database that is slow for a while; nothing fails, and it recovers.
 func queued(c *Capture) {
@@ -79,5 +83,26 @@ func lossyAnswers(c *Capture) {
 		c.Close(at(s+lost+0.02), up)
 		c.Exchange(at(s), at(lost+0.01), conn, userA, gateway+":80", HTTP("GET /quote HTTP/1.1\r\nHost: shop", "", ""), ok(`{"q":1}`))
 		c.Close(at(s+lost+0.03), conn)
+	}
+}
+
+// fullWindow has a gateway that now and then stops reading the answers of a service; nothing fails.
+func fullWindow(c *Capture) {
+	body := strings.Repeat("q", 8000)
+	for i := range 80 {
+		s, full, up, conn := float64(i)*0.9, 0.0, fmt.Sprintf("up %d", i), fmt.Sprintf("user %d", i)
+		if i >= 30 && i%3 == 0 {
+			full = 0.8
+		}
+		answer := ok(body)
+		c.Exchange(at(s+0.002), time.Millisecond, up, gateway, orders+":8080", HTTP("GET /quote HTTP/1.1\r\nHost: quotes", "", ""), answer[:4000])
+		if full > 0 {
+			c.Full(at(s+0.0031), up, true)
+			c.Take(at(s+0.0031+full), up)
+		}
+		c.Exchange(at(s+0.005+full), 0, up, gateway, orders+":8080", "", answer[4000:])
+		c.Close(at(s+full+0.02), up)
+		c.Exchange(at(s), at(full+0.01), conn, userA, gateway+":80", HTTP("GET /quote HTTP/1.1\r\nHost: shop", "", ""), ok(`{"q":1}`))
+		c.Close(at(s+full+0.03), conn)
 	}
 }

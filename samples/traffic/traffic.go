@@ -41,6 +41,7 @@ type packet struct {
 type conn struct {
 	client, server netip.AddrPort
 	sent, received uint32
+	full           bool // the next packet announces a window of 0
 }
 
 // Exchange adds a request on the connection of this name, and its response after took. The
@@ -84,6 +85,19 @@ func (c *Capture) Leave(at time.Duration, name string) {
 // Acknowledge adds an acknowledgement of the server for all that the client sent on the connection of this name.
 func (c *Capture) Acknowledge(at time.Duration, name string) {
 	c.tcp(at, c.conns[name], false, layers.TCP{ACK: true}, "")
+}
+
+// Full adds an acknowledgement of the client, or of the server, that announces a window of 0: it takes no more until its next packet.
+func (c *Capture) Full(at time.Duration, name string, client bool) {
+	n := c.conns[name]
+	n.full = true
+	c.tcp(at, n, client, layers.TCP{ACK: true}, "")
+	n.full = false
+}
+
+// Take adds an acknowledgement of the client for all that the server sent on the connection of this name.
+func (c *Capture) Take(at time.Duration, name string) {
+	c.tcp(at, c.conns[name], true, layers.TCP{ACK: true}, "")
 }
 
 // Resend adds what the client sent last on the connection of this name once more.
@@ -228,6 +242,9 @@ func (c *Capture) tcp(at time.Duration, n *conn, up bool, t layers.TCP, payload 
 		from, to, seq, ack = to, from, ack, seq
 	}
 	t.SrcPort, t.DstPort, t.Seq, t.Window = layers.TCPPort(from.Port()), layers.TCPPort(to.Port()), *seq, 65000
+	if n.full {
+		t.Window = 0
+	}
 	if t.ACK {
 		t.Ack = *ack
 	}

@@ -237,6 +237,11 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.happened(ctx, c, &unfailed); err != nil {
 		return nil, err
 	}
+	if in.Class == "" {
+		if err := out.receivers(ctx, c, w); err != nil {
+			return nil, err
+		}
+	}
 	if in.ListCalls {
 		if out.Listed, out.Next, err = rows.List(ctx, c, after, w.Page); err != nil {
 			return nil, err

@@ -219,7 +219,11 @@ func whereWords(seeds []*chain.Step, waits []chain.Wait, resent map[link][]stall
 	}
 	for i, s := range seeds {
 		w := &waits[i]
-		if a, b, ns := lostIn(s, w, resent); ns > 0 {
+		if a, b, full, ns := lostIn(s, w, resent); full {
+			count("full "+a+separator+b, 0.8*w.Confidence, ns, func(r *reason) string {
+				return a + stoppedReading + b + " sent: its receive window was zero for up to " + chain.LengthOf(r.longest)
+			})
+		} else if ns > 0 {
 			count("network "+a+separator+b, 0.8*w.Confidence, ns, func(r *reason) string {
 				return "packets between " + a + " and " + b + " were lost: waiting until they were sent again took up to " + chain.LengthOf(r.longest)
 			})
@@ -264,13 +268,14 @@ func whereWords(seeds []*chain.Step, waits []chain.Wait, resent map[link][]stall
 // link is a connection in a bundle.
 type link struct{ bundle, conn int64 }
 
-// stall is a segment that was sent again, and the silence before it.
+// stall is a segment that was sent again, and the silence before it, or the end of a time in which a receiver took nothing.
 type stall struct {
 	at, ns int64
 	syn    bool
+	full   string // the receiver: client or server
 }
 
-// stalls reads the segments of the connections of calls that were sent again.
+// stalls reads the stalls of the connections of calls.
 func stalls(ctx context.Context, c *forensics.Case, steps []*chain.Step) (map[link][]stall, error) {
 	var keys []ask.Key
 	for _, s := range steps {
@@ -287,15 +292,26 @@ func stalls(ctx context.Context, c *forensics.Case, steps []*chain.Step) (map[li
 	out := map[link][]stall{}
 	for _, r := range rows {
 		k := link{r.Bundle, r.Conn}
-		out[k] = append(out[k], stall{r.At, r.Ns, r.SYN})
+		out[k] = append(out[k], stall{r.At, r.Ns, r.SYN, ""})
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := ask.Rows[closed](ctx, c, ask.MaxRows, fullSQL(c, "l.conn_id IN (SELECT no FROM "+terms.Zip("no")+")")+" ORDER BY bundle, conn_id, at_ns, side", conns)
+	for _, r := range list {
+		k := link{r.Bundle, r.Conn}
+		out[k] = append(out[k], stall{at: r.At + r.Ns, ns: r.Ns, full: r.Side})
 	}
 	return out, err
 }
 
 // lostIn returns the two hosts between which the network lost at least half of the time of a call, and how much, by its own
-// connection and those of the calls below it. ns is 0 if it lost less.
-func lostIn(s *chain.Step, w *chain.Wait, resent map[link][]stall) (a, b string, ns int64) {
-	type pair struct{ a, b string }
+// connection and those of the calls below it. ns is 0 if it lost less. If full, no packet was lost: a did not read what b sent.
+func lostIn(s *chain.Step, w *chain.Wait, resent map[link][]stall) (a, b string, full bool, ns int64) {
+	type pair struct {
+		a, b string
+		full bool
+	}
 	until := map[pair]int64{} // up to which time stalls were counted
 	sums := map[pair]int64{}
 	seen := map[link]bool{}
@@ -306,8 +322,11 @@ func lostIn(s *chain.Step, w *chain.Wait, resent map[link][]stall) (a, b string,
 			continue
 		}
 		seen[k] = true
-		p := pair{x.Src.Who, x.Dst.Who}
 		for _, e := range resent[k] {
+			p := pair{x.Src.Who, x.Dst.Who, e.full != ""}
+			if e.full == "server" {
+				p.a, p.b = p.b, p.a
+			}
 			lost := min(e.at, s.End) - max(e.at-e.ns, s.Start, until[p])
 			if x == s && e.syn && e.at <= s.Start {
 				lost, whole = e.ns, whole+e.ns
@@ -316,13 +335,14 @@ func lostIn(s *chain.Step, w *chain.Wait, resent map[link][]stall) (a, b string,
 				continue
 			}
 			until[p] = max(until[p], e.at)
-			if sums[p] += lost; sums[p] > ns {
-				a, b, ns = p.a, p.b, sums[p]
+			sums[p] += lost
+			if sums[p] > ns || sums[p] == ns && p.full { // probes of a zero window are sent again, too
+				a, b, full, ns = p.a, p.b, p.full, sums[p]
 			}
 		}
 	}
 	if ns*2 < whole {
-		return "", "", 0
+		return "", "", false, 0
 	}
-	return a, b, ns
+	return a, b, full, ns
 }
