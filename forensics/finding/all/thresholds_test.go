@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
+	"github.com/pcapsule/pcapsule/forensics/finding"
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
@@ -130,6 +132,44 @@ func TestFailedLookupsOfSearchLists(t *testing.T) {
 	ask(&w, 2*time.Second, "10.0.0.2", "api.example.shop.svc", "\x83")
 	ask(&w, 3*time.Second, "10.0.0.1", "broken.example", "\x82")
 	hold(t, of(t, openTraffic(t, &w), "dns-failure"), "10.0.0.1 asked 10.0.0.53 for broken.example: SERVFAIL, 1 time", "10.0.0.2 asked 10.0.0.53 for api.example.shop.svc: NXDOMAIN, 1 time")
+}
+
+// TestFailedLookupsBelowOneDomain: up to ten names are findings of their own, more are one, apart for each client, result
+// and domain.
+func TestFailedLookupsBelowOneDomain(t *testing.T) {
+	var w traffic.Capture
+	at := time.Duration(0)
+	fails := func(client, name, code string) {
+		q := question(name)
+		w.Datagram(at, client, "10.0.0.53:53", q, strings.Replace(q, q[2:4], "\x81"+code, 1))
+		at += time.Second
+	}
+	for i := range 11 {
+		fails("10.0.0.1", fmt.Sprintf("n%02d.bulk.example.co.uk", i), "\x83")
+		if i < 10 {
+			fails("10.0.0.1", fmt.Sprintf("n%02d.few.example", i), "\x83")
+			fails("10.0.0.2", fmt.Sprintf("n%02d.bulk.example.co.uk", i), "\x83")
+		}
+	}
+	fails("10.0.0.1", "n00.bulk.example.co.uk", "\x83")
+	fails("10.0.0.1", "n11.bulk.example.co.uk", "\x82")
+	c := openTraffic(t, &w)
+	list := of(t, c, "dns-failure")
+	if len(list) != 22 {
+		t.Errorf("%d findings, want 22:\n%s", len(list), strings.Join(list, "\n"))
+	}
+	all := strings.Join(list, "\n")
+	for want, n := range map[string]int{"10.0.0.1 asked 10.0.0.53 for 11 names below example.co.uk: NXDOMAIN, 12 times": 1, "10.0.0.1 asked 10.0.0.53 for n11.bulk.example.co.uk: SERVFAIL, 1 time": 1,
+		"few.example: NXDOMAIN, 1 time": 10, "10.0.0.2 asked": 10} {
+		if got := strings.Count(all, want); got != n {
+			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, all)
+		}
+	}
+	for _, f := range find(t, c, finding.In{Scope: ask.Scope{Limit: 1000}, Names: []string{"dns-failure"}}) {
+		if f.Count == 12 && (len(f.Evidence) != 3 || !strings.HasSuffix(f.Evidence[2], ".bulk.example.co.uk") || len(f.CallIDs) != 3) {
+			t.Errorf("evidence %q, calls %q", f.Evidence, f.CallIDs)
+		}
+	}
 }
 
 // TestProxiesAreNoServersWithoutAuthentication has a request that a proxy passes on.
