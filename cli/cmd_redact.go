@@ -53,7 +53,7 @@ func (f *deriveFlags) options(original string) (b *bundle.Bundle, o derive.Optio
 	t := tables{exporter.Options{Release: version.Release, Jobs: f.jobs, Custody: madeBy(f.anonymous), Identities: f.identities}}
 	t.Memory = limitMemory(f.memory)
 	t.Custody.Note, t.Custody.Program = f.note, bundle.ThisProgram
-	o.Exporter = t
+	o.Exporter, o.Memory = t, t.Memory
 	o.Event = bundle.Entry{Note: f.note, Tool: strings.TrimSpace("pcapsule " + version.Release)}
 	if !f.anonymous {
 		o.Event = custody.Entry(o.Event)
@@ -97,6 +97,8 @@ func deriveError(err error, output string) error {
 		return exit.With(err, exit.Usage, "no bundle was made; addresses: pseudonyms needs --seed FILE, and a bundle that was made without a filter")
 	case errors.Is(err, derive.ErrChanged):
 		return exit.With(err, exit.Verify, "pcapsule verify shows what was changed")
+	case errors.Is(err, derive.ErrMemory):
+		return exit.With(err, exit.Limit, "no bundle was made; give --memory a larger size, or name fewer values in the policy")
 	case errors.As(err, &left):
 		return exit.With(err, exit.Other, "no bundle was made; name the value's field in the policy, or cut its connection out")
 	}

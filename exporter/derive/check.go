@@ -55,6 +55,9 @@ func (x *redaction) check(ctx context.Context, d *Draft) error {
 			return err
 		}
 		c.add()
+		if err := c.s.search.fits(); err != nil {
+			return err
+		}
 	}
 	for _, f := range d.Files {
 		if strings.HasPrefix(f.Path, "data/inputs/") {

@@ -142,6 +142,9 @@ func collect(ctx context.Context, tables map[string][]string, p Policy, s *secre
 				s.clean.add(hash)
 			}
 			s.row(r, list)
+			if err := s.search.fits(); err != nil {
+				return err
+			}
 			return s.addressRow(r)
 		}
 	}

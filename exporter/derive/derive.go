@@ -57,6 +57,7 @@ type Exporter interface {
 type Options struct {
 	Additions
 	Exporter Exporter
+	Memory   int64          // limit in bytes; 0 means the exporter's default
 	Event    bundle.Entry   // of the custody log: who derives, where and with which program
 	Seed     *seal.SeedFile // of the original's seal; with it the bundle proves what it was made from
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
@@ -22,6 +23,9 @@ type form struct {
 	packed    bool // its bytes are not characters: what is around it says nothing
 	alone     bool // it is not part of a longer number with dots
 	masked    bool // it is an encoding that holds a value
+
+	code coding // of base, if not asIs: a searcher keeps that once
+	base string
 }
 
 // formsOf lists the ways in which protocols and formats write a value. whole is the header or
@@ -83,31 +87,21 @@ func bytesForms(value string) (list []form) {
 	coded := func(t string, pre, post int) {
 		list = append(list, form{text: t, with: strings.Repeat(string(fill), len(t)), pre: pre, post: post})
 	}
-	small := hex.EncodeToString([]byte(value))
-	large := strings.ToUpper(small)
-	coded(small, 0, 0)
-	coded(large, 0, 0)
-	var escaped, Escaped, slash strings.Builder
-	for i := 0; i < len(small); i += 2 {
-		escaped.WriteString("%" + small[i:i+2])
-		Escaped.WriteString("%" + large[i:i+2])
-		slash.WriteString(`\x` + small[i:i+2])
+	in := func(c coding) {
+		text := c.append(nil, value)
+		list = append(list, form{text: string(text), with: strings.Repeat(codings[c].with, len(value)), code: c, base: value})
 	}
-	coded(escaped.String(), 0, 0)
-	coded(Escaped.String(), 0, 0)
-	coded(slash.String(), 0, 0)
+	for c := hexSmall; c <= slashHex; c++ {
+		in(c)
+	}
 	if b, err := hex.DecodeString(value); err == nil { // the tables show bytes so
 		list = append(list, form{text: string(b), with: strings.Repeat("\x99", len(b)), packed: true})
 	}
-	for _, w := range [][2]int{{0, 1}, {1, 0}} { // UTF-16, both byte orders
-		units := utf16.Encode([]rune(value))
-		b := make([]byte, 2*len(units))
-		mask := make([]byte, 2*len(units))
-		for i, u := range units {
-			b[2*i+w[0]], b[2*i+w[1]] = byte(u), byte(u>>8)
-			mask[2*i+w[0]] = fill
-		}
-		list = append(list, form{text: string(b), with: string(mask)})
+	if isASCII(value) {
+		in(wideLittle)
+		in(wideBig)
+	} else {
+		list = append(list, wideForms(value)...)
 	}
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 { // the alignment in base64 depends on the bytes before
@@ -122,6 +116,30 @@ func bytesForms(value string) (list []form) {
 		}
 	}
 	return list
+}
+
+// wideForms are a value in UTF-16, in both byte orders.
+func wideForms(value string) (list []form) {
+	for _, w := range [][2]int{{0, 1}, {1, 0}} {
+		units := utf16.Encode([]rune(value))
+		b := make([]byte, 2*len(units))
+		mask := make([]byte, 2*len(units))
+		for i, u := range units {
+			b[2*i+w[0]], b[2*i+w[1]] = byte(u), byte(u>>8)
+			mask[2*i+w[0]] = fill
+		}
+		list = append(list, form{text: string(b), with: string(mask)})
+	}
+	return list
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // jsonForms are the ways to write a value in JSON.

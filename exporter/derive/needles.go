@@ -1,9 +1,12 @@
 package derive
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
+	"math/bits"
 	"slices"
 	"sort"
 	"strings"
@@ -32,19 +35,29 @@ type needles struct {
 
 // packed is a needle.
 type packed struct {
-	at, size  uint32 // of its text in pieces
-	rule      int32
-	pre, post uint8
-	fill      uint8 // character that replaces each byte; 0: the bytes after its text do
-	flags     uint8
+	at    uint32 // of its text in pieces, or of what its coding writes
+	rule  int32
+	size  uint16 // of its text
+	fill  uint8  // character that replaces each byte; 0: the bytes after its text do
+	flags uint8
 }
 
-// Flags of packed.
+// Flags of packed. Above them is its coding.
 const (
 	isPacked = 1 << iota
 	isAlone
 	isMasked
+	isPre // one byte before it shares bits with it
+	isPost
+	codeBits = iota
 )
+
+func (p *packed) code() coding { return coding(p.flags >> codeBits) }
+
+// shared is how many bytes around a text are replaced, too.
+func (p *packed) shared() (pre, post int) {
+	return int(p.flags & isPre / isPre), int(p.flags & isPost / isPost)
+}
 
 // A text begins at a multiple of 4 in a piece, so that 32 bits are enough for 16 GiB.
 const (
@@ -97,10 +110,43 @@ func (t *table32) full() bool { return t.used >= len(t.slots)*3/4 }
 
 func newNeedles() needles { return needles{seed: maphash.MakeSeed(), byText: newTable(0)} }
 
-// text is the text of a needle.
-func (s *needles) text(no uint32) string {
+// base is what a needle's coding writes.
+func (s *needles) base(no uint32) string {
 	p := &s.list[no]
-	return unsafe.String(s.byte(p.at), p.size)
+	return unsafe.String(s.byte(p.at), int(p.size)/p.code().width())
+}
+
+// room is for the text of a needle with a coding.
+type room [widest * (piece + leastValue)]byte
+
+// text is the text of a needle, in r if it has a coding.
+func (s *needles) text(no uint32, r *room) []byte {
+	base := s.base(no)
+	if c := s.list[no].code(); c != asIs {
+		return c.append(r[:0], base)
+	}
+	return unsafe.Slice(unsafe.StringData(base), len(base))
+}
+
+// is reports whether a needle has this text.
+func (s *needles) is(no uint32, text string) bool {
+	if int(s.list[no].size) != len(text) {
+		return false
+	}
+	if s.list[no].code() == asIs {
+		return s.base(no) == text
+	}
+	var r room
+	return string(s.text(no, &r)) == text
+}
+
+// compare compares the texts of two needles.
+func (s *needles) compare(a, b uint32) int {
+	if s.list[a].code() == s.list[b].code() {
+		return strings.Compare(s.base(a), s.base(b))
+	}
+	var r, q room
+	return bytes.Compare(s.text(a, &r), s.text(b, &q))
 }
 
 // byte is the address of the first byte of a text.
@@ -108,22 +154,31 @@ func (s *needles) byte(at uint32) *byte {
 	return &s.pieces[at>>(pieceBits-alignBits)][at<<alignBits&(1<<pieceBits-1)]
 }
 
+// head is the first 8 bytes of a needle.
 func (s *needles) head(no uint32) uint64 {
-	return binary.LittleEndian.Uint64(unsafe.Slice(s.byte(s.list[no].at), 8))
+	base := s.base(no)
+	var b [8 + widest]byte
+	c := s.list[no].code()
+	return binary.LittleEndian.Uint64(c.append(b[:0], base[:(8+c.width()-1)/c.width()]))
 }
 
 // get returns a needle.
 func (s *needles) get(no uint32) needle {
 	p := &s.list[no]
-	n := needle{form{text: s.text(no), pre: int(p.pre), post: int(p.post), packed: p.flags&isPacked != 0, alone: p.flags&isAlone != 0, masked: p.flags&isMasked != 0}, p.rule}
+	n := needle{form{text: s.base(no), packed: p.flags&isPacked != 0, alone: p.flags&isAlone != 0, masked: p.flags&isMasked != 0}, p.rule}
+	n.pre, n.post = p.shared()
+	c := p.code()
 	switch {
+	case c != asIs:
+		n.with = strings.Repeat(codings[c].with, len(n.text))
+		n.text = string(c.append(nil, n.text))
 	case p.fill == 0:
-		text := unsafe.Slice(s.byte(p.at), 2*p.size)
-		n.with = unsafe.String(&text[p.size], p.size)
+		size := int(p.size)
+		n.with = unsafe.String(&unsafe.Slice(s.byte(p.at), 2*size)[size], size)
 	case p.fill == fill && int(p.size) <= len(fills):
 		n.with = fills[:p.size]
 	default:
-		n.with = strings.Repeat(string(rune(p.fill)), int(p.size))
+		n.with = strings.Repeat(string([]byte{p.fill}), int(p.size))
 	}
 	return n
 }
@@ -132,13 +187,13 @@ var fills = strings.Repeat(string(fill), 4*(piece+leastValue))
 
 // lookUp returns the needle with a text, and its slot in byText; no is 0 if there is none, else its number and 1.
 func (s *needles) lookUp(text string) (no uint32, slot uint64) {
-	return s.byText.find(maphash.String(s.seed, text), func(n uint32) bool { return s.text(n-1) == text })
+	return s.byText.find(maphash.String(s.seed, text), func(n uint32) bool { return s.is(n-1, text) })
 }
 
 // put adds a needle, unless one has its text. with must be as long as the text.
 func (s *needles) put(f form, rule int32) {
-	if len(f.with) != len(f.text) {
-		panic("a replacement of another length")
+	if len(f.with) != len(f.text) || len(f.text) > math.MaxUint16 || max(f.pre, f.post) > 1 {
+		panic("a replacement of another length, or too long")
 	}
 	no, slot := s.lookUp(f.text)
 	if no != 0 {
@@ -148,11 +203,7 @@ func (s *needles) put(f form, rule int32) {
 		s.byText = s.rehashed()
 		_, slot = s.lookUp(f.text)
 	}
-	p := packed{size: uint32(len(f.text)), rule: rule, pre: uint8(f.pre), post: uint8(f.post)}
-	given := ""
-	if p.fill = f.with[0]; p.fill == 0 || p.fill >= 0x80 || strings.Count(f.with, f.with[:1]) != len(f.with) {
-		p.fill, given = 0, f.with
-	}
+	p := packed{size: uint16(len(f.text)), rule: rule, flags: uint8(f.code) << codeBits}
 	flag := func(is bool, flag uint8) {
 		if is {
 			p.flags |= flag
@@ -161,9 +212,27 @@ func (s *needles) put(f form, rule int32) {
 	flag(f.packed, isPacked)
 	flag(f.alone, isAlone)
 	flag(f.masked, isMasked)
-	p.at = s.write(f.text, given)
+	flag(f.pre > 0, isPre)
+	flag(f.post > 0, isPost)
+	given := ""
+	if p.fill = f.with[0]; p.fill == 0 || strings.Count(f.with, f.with[:1]) != len(f.with) {
+		p.fill, given = 0, f.with
+	}
+	if f.code != asIs {
+		p.at = s.keep(f.base)
+	} else {
+		p.at = s.write(f.text, given)
+	}
 	s.list = append(s.list, p)
 	s.byText.put(slot, uint32(len(s.list)))
+}
+
+// keep returns where a text is, which is stored if no needle has it as it is.
+func (s *needles) keep(text string) (at uint32) {
+	if no, _ := s.lookUp(text); no != 0 && s.list[no-1].code() == asIs {
+		return s.list[no-1].at
+	}
+	return s.write(text, "")
 }
 
 // write stores a text with what follows it.
@@ -187,8 +256,9 @@ func (s *needles) write(text, given string) (at uint32) {
 // rehashed is byText with twice the slots.
 func (s *needles) rehashed() table32 {
 	t := newTable(2 * s.byText.used)
+	var r room
 	for no := range s.list {
-		_, slot := t.find(maphash.String(s.seed, s.text(uint32(no))), func(uint32) bool { return false })
+		_, slot := t.find(maphash.Bytes(s.seed, s.text(uint32(no), &r)), func(uint32) bool { return false })
 		t.put(slot, uint32(no)+1)
 	}
 	return t
@@ -202,7 +272,7 @@ func (s *needles) sort() {
 	}
 	var count [257]int // of the needles whose first byte is lower
 	for no := range s.list {
-		count[int(*s.byte(s.list[no].at))+1]++
+		count[int(byte(s.head(uint32(no))))+1]++
 	}
 	for b := range 256 {
 		count[b+1] += count[b]
@@ -210,7 +280,7 @@ func (s *needles) sort() {
 	s.order = slices.Grow(s.order[:0], len(s.list))[:len(s.list)]
 	next := count
 	for no := range s.list {
-		first := *s.byte(s.list[no].at)
+		first := byte(s.head(uint32(no)))
 		s.order[next[first]] = uint32(no)
 		next[first]++
 	}
@@ -220,13 +290,13 @@ func (s *needles) sort() {
 		part := s.order[count[b]:count[b+1]]
 		keys = keys[:0]
 		for _, no := range part {
-			keys = append(keys, keyed{binary.BigEndian.Uint64(unsafe.Slice(s.byte(s.list[no].at), 8)), no})
+			keys = append(keys, keyed{bits.ReverseBytes64(s.head(no)), no})
 		}
 		slices.SortFunc(keys, func(a, b keyed) int {
 			if a.head != b.head {
 				return cmp.Compare(a.head, b.head)
 			}
-			return strings.Compare(s.text(a.no), s.text(b.no))
+			return s.compare(a.no, b.no)
 		})
 		for i, k := range keys {
 			part[i] = k.no
@@ -293,8 +363,9 @@ func (s *needles) longest(r alike) (n int) {
 
 // startWith returns the range of the texts that begin with a prefix and are longer, within those from lo to hi.
 func (s *needles) startWith(prefix string, lo, hi int) (int, int) {
-	lo += sort.Search(hi-lo, func(i int) bool { return s.text(s.order[lo+i]) > prefix })
-	return lo, lo + sort.Search(hi-lo, func(i int) bool { return !strings.HasPrefix(s.text(s.order[lo+i]), prefix) })
+	var r room
+	lo += sort.Search(hi-lo, func(i int) bool { return string(s.text(s.order[lo+i], &r)) > prefix })
+	return lo, lo + sort.Search(hi-lo, func(i int) bool { return !strings.HasPrefix(string(s.text(s.order[lo+i], &r)), prefix) })
 }
 
 // at calls each for those of these needles that b begins with and that are longer than least, longest first, until it
@@ -315,8 +386,8 @@ func (s *needles) at(r alike, b []byte, least int, each func(n needle) bool) {
 		return
 	}
 	for i := r.hi - 1; i >= r.lo; i-- { // of two that b begins with, the longer one is the later one
-		text := s.text(s.order[i])
-		if len(text) > least && len(text) <= len(b) && string(b[:len(text)]) == text && !each(s.get(s.order[i])) {
+		size := int(s.list[s.order[i]].size)
+		if size > least && size <= len(b) && s.is(s.order[i], unsafe.String(unsafe.SliceData(b), size)) && !each(s.get(s.order[i])) {
 			return
 		}
 	}

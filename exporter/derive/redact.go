@@ -15,6 +15,7 @@ import (
 	"github.com/pcapsule/pcapsule/exporter/bundle"
 	"github.com/pcapsule/pcapsule/exporter/internal/alerts"
 	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
+	"github.com/pcapsule/pcapsule/exporter/internal/memory"
 )
 
 // maxRounds is the number of attempts: values alone, whole bodies, whole messages, whole
@@ -32,6 +33,7 @@ type Redaction struct {
 //   - ErrNothing if the policy finds nothing,
 //   - ErrChanged if the packets are not those of the manifest, or change meanwhile,
 //   - *LeftError if a value cannot be removed,
+//   - ErrMemory if there are too many values for the memory limit,
 //   - the errors of the exporter.
 //
 // After an error nothing is left behind.
@@ -45,6 +47,7 @@ func Redact(ctx context.Context, b *bundle.Bundle, output string, r Redaction, o
 		return nil, err
 	}
 	defer x.src.remove()
+	x.s.search.limit = memory.Limit(o.Memory).Values()
 	if r.Policy.Addresses() {
 		if err := x.pseudonymize(); err != nil {
 			return nil, err
@@ -188,6 +191,9 @@ func (x *redaction) packets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := x.s.search.fits(); err != nil { // what was traced came to them
+		return err
+	}
 	x.s.search.finish()
 	list := make([][]change, len(m.Inputs))
 	for attempt := 0; ; attempt++ {
@@ -208,6 +214,9 @@ func (x *redaction) packets(ctx context.Context) error {
 			}
 		}
 		x.pending = nil
+		if err := x.s.search.fits(); err != nil {
+			return err
+		}
 		if x.s.fresh == fresh {
 			break
 		}

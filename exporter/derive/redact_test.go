@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -301,6 +302,44 @@ func TestPayloadsThatNoTableHolds(t *testing.T) {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
 	samePackets(t, b, d, 3)
+}
+
+// TestTooManyValues: values in tables, or in payloads that no table holds, that do not fit in memory are an error, after
+// which nothing is left.
+func TestTooManyValues(t *testing.T) {
+	const most = 40_000
+	for _, tt := range []struct {
+		name string
+		port uint16
+		head string
+	}{{"in a table", 80, ""}, {"in payload", 7777, "\x01\x02"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t)
+			for i := 0; i < most; i += 1000 {
+				var body strings.Builder
+				for k := range 1000 {
+					fmt.Fprintf(&body, "%s ", luhn(fmt.Sprintf("4929%011d", i+k)))
+				}
+				data := []byte(tt.head + body.String())
+				if tt.head == "" {
+					data = request("Content-Type: text/plain\r\n", body.String())
+				}
+				s.talk(tt.port, say{data: data}, answer("", "ok"))
+			}
+			b := bundleOf(t, s.save())
+			dir := t.TempDir()
+			o := quiet
+			o.Memory = 32 << 20
+			const policy = "version: 1\nextends: none\ndetectors: [card]\n"
+			_, err := derive.Redact(context.Background(), b, filepath.Join(dir, "o.pcapsule"), derive.Redaction{Policy: removalOf(t, policy), Text: []byte(policy)}, o)
+			if !errors.Is(err, derive.ErrMemory) {
+				t.Errorf("the error is %v", err)
+			}
+			if left, _ := os.ReadDir(dir); len(left) > 0 {
+				t.Errorf("%s is left", left[0].Name())
+			}
+		})
+	}
 }
 
 // TestPayloadsAreReadOver has a login behind what the tables show of a datagram, and then so many datagrams

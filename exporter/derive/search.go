@@ -2,7 +2,11 @@ package derive
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/maphash"
+	"math"
+	"slices"
 
 	"github.com/pcapsule/pcapsule/exporter/internal/encoded"
 )
@@ -24,6 +28,30 @@ type searcher struct {
 	values set         // that were added, alone or in a line
 	lines  set         // values, each with the line that holds it
 	names  *pseudonyms // nil if addresses stay
+	limit  int64       // bytes of all
+}
+
+// Bytes that the limit counts: those of a needle are in list, which grows by a quarter, in order, and in tables and
+// filters, half of whose places may be free.
+const (
+	eachNeedle = 44
+	eachHash   = 32
+)
+
+// size is about how many bytes all takes.
+func (s *searcher) size() int64 {
+	return int64(len(s.pieces))<<pieceBits + int64(len(s.list))*eachNeedle + int64(len(s.values)+len(s.lines))*eachHash
+}
+
+// ErrMemory means that there are too many values for the memory limit.
+var ErrMemory = errors.New("too many different values for the memory limit")
+
+// fits fails with ErrMemory if the values take more than the limit.
+func (s *searcher) fits() error {
+	if s.size() <= s.limit {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of them, in all their encodings, take more than %d MB", ErrMemory, len(s.values), s.limit>>20)
 }
 
 // set has the hashes of texts: 64 bits with a secret seed, so that nobody can choose two that are equal.
@@ -67,7 +95,7 @@ func (f *filter) may(n uint64) bool {
 }
 
 func newSearcher() *searcher {
-	return &searcher{needles: newNeedles(), values: set{}, lines: set{}}
+	return &searcher{needles: newNeedles(), values: set{}, lines: set{}, limit: math.MaxInt64}
 }
 
 // everywhere reports whether a value is long and odd enough to be searched everywhere; another one
@@ -160,6 +188,9 @@ func (s *searcher) form(f form, rule int32) {
 
 // finish makes the tables. It must be called after the last add and before find.
 func (s *searcher) finish() {
+	if len(s.order) == len(s.list) {
+		return // nothing is new
+	}
 	s.sort()
 	s.first, s.inside = newFilter(len(s.list)), newFilter(stride*len(s.list))
 	s.reach = 0
@@ -169,7 +200,8 @@ func (s *searcher) finish() {
 		for k := range stride {
 			s.inside.add(head >> (8 * k) & 0xffffffff)
 		}
-		s.reach = max(s.reach, int(s.list[no].size)+int(s.list[no].post))
+		_, post := s.list[no].shared()
+		s.reach = max(s.reach, int(s.list[no].size)+post)
 	}
 }
 
@@ -265,7 +297,8 @@ func (s *searcher) begins(b []byte, from, to int, whole func(at int, n *needle),
 // that do not end yet, with more as false if there are none.
 func (s *searcher) grow(o open, data []byte, each func(n *needle)) (rest open, more bool) {
 	data = data[:min(len(data), s.longest(o.alike)-o.have)]
-	b := append([]byte(s.text(s.order[o.from])[:o.have]), data...)
+	var r room
+	b := append(slices.Clone(s.text(s.order[o.from], &r)[:o.have]), data...)
 	s.at(o.alike, b, o.have, func(n needle) bool {
 		each(&n)
 		return true

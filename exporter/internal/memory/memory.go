@@ -5,6 +5,8 @@
 // rest.
 package memory
 
+import "cmp"
+
 // Limit is the memory limit of a run, in bytes.
 type Limit int64
 
@@ -36,3 +38,7 @@ func (l Limit) Scale(n int) int {
 	}
 	return max(int(int64(n)*int64(l)/int64(Default)), 1)
 }
+
+// Values is the limit of the values that a redaction searches. The rest of the heap is for the tables that are made
+// meanwhile.
+func (l Limit) Values() int64 { return cmp.Or(l, Default).Heap() / 2 }
