@@ -50,7 +50,7 @@ func (h *handler) listed(w http.ResponseWriter, r *http.Request) {
 		}
 		a.Snapshots = append(a.Snapshots, x)
 	}
-	if user == "" { // nobody was let in: say why, unless it is for want of snapshots
+	if user == "" { // nobody was let in: say why, unless there are no snapshots
 		g, err := h.grant(r.Context(), token, live)
 		if err != nil && !errors.Is(err, ErrDenied) {
 			_, _ = h.person(w, r, live)
