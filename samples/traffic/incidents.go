@@ -58,6 +58,7 @@ func Incidents() []Incident {
 		{"second resolver", secondResolver, []string{"look-ups of stock.example failed: no response from 10.0.0.9.", "35 requests POST /pay to 10.0.0.2 took longer than before: the median went from 30 ms to 1.03 s", "likely because 10.0.0.9 did not answer look-ups of stock.example."}, []string{"Nothing failed"}},
 		{"lossy answers", lossyAnswers, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because packets between 10.0.0.2 and 10.0.0.3 were lost: waiting until they were sent again took up to 800 ms."}, nil},
 		{"full window", fullWindow, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because 10.0.0.2 stopped reading what 10.0.0.3 sent: its receive window was zero for up to 800 ms.", "Nothing failed."}, []string{"were lost"}},
+		{"forbidden", forbidden, []string{"all 12 requests GET /cart to 10.0.0.2 failed", "connections to port 8080 of 10.0.0.3 were refused: 10.0.0.1 reported 'communication administratively prohibited' by ICMP."}, []string{"10.0.0.3 refused"}},
 	}
 }
 
@@ -117,13 +118,22 @@ func slots(c *Capture) {
 
 // refused has a gateway whose service is not running for a while.
 func refused(c *Capture) {
+	unreached(c, func(at time.Duration) { c.Attempt(at, gateway, orders+":8080", true) })
+}
+
+// forbidden has a gateway whose service a router does not allow it to reach for a while.
+func forbidden(c *Capture) {
+	unreached(c, func(at time.Duration) { c.Forbidden(at, gateway, orders+":8080", "", "10.0.0.1") })
+}
+
+func unreached(c *Capture, attempt func(at time.Duration)) {
 	for i := range 24 {
 		s, conn := float64(i), fmt.Sprintf("user %d", i)
 		down := i >= 6 && i < 18
 		answer := HTTP("HTTP/1.1 200 OK", "", "ok")
 		if down {
 			answer = HTTP("HTTP/1.1 502 Bad Gateway", "Content-Type: text/html", "<html>502 Bad Gateway</html>")
-			c.Attempt(at(s+0.002), gateway, orders+":8080", true)
+			attempt(at(s + 0.002))
 		} else {
 			c.Exchange(at(s+0.002), at(0.003), fmt.Sprintf("up %d", i), gateway, orders+":8080", HTTP("GET /cart HTTP/1.1\r\nHost: orders", "", ""), HTTP("HTTP/1.1 200 OK", "", "ok"))
 			c.Close(at(s+0.008), fmt.Sprintf("up %d", i))

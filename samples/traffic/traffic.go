@@ -221,6 +221,18 @@ func (c *Capture) Rejected(at time.Duration, client, server, payload string) {
 	c.unreachable(at+step, netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), string(quote))
 }
 
+// Forbidden adds an attempt to connect, or a datagram if there is a payload, and the report of a router that its rules do not allow it, which quotes the attempt.
+func (c *Capture) Forbidden(at time.Duration, client, server, payload, router string) {
+	const ethernet, quoted = 14, 28
+	if payload == "" {
+		c.Attempt(at, client, server, false)
+	} else {
+		c.Datagram(at, client, server, payload)
+	}
+	quote := c.packets[len(c.packets)-1].data[ethernet:][:quoted]
+	c.add(at+step, header(netip.MustParseAddr(router), netip.MustParseAddr(client), layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeCommAdminProhibited)}, string(quote))
+}
+
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {
 	return &layers.IPv4{Version: 4, TTL: 64, Protocol: protocol, SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 }

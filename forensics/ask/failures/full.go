@@ -83,7 +83,7 @@ func (f *Answer) receivers(ctx context.Context, c *forensics.Case, w *ask.Window
 		switch {
 		case i > 0 || r.Ns < longFull:
 		case f.Happened == nil:
-			f.Happened = &Happened{from: r.At, to: r.To, From: when.Stamp(r.At), To: when.Stamp(r.To), What: r.words() + "."}
+			f.Happened = &Happened{CallIDs: []string{}, from: r.At, to: r.To, From: when.Stamp(r.At), To: when.Stamp(r.To), What: r.words() + "."}
 		case !strings.Contains(f.Happened.What, r.Receiver+stoppedReading):
 			f.Happened.What += " " + r.words() + "."
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -379,6 +380,9 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 // because says what happened at an origin and how certain that is, and whether something was used up there.
 func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin) (text string, usedUp bool, err error) {
 	p := f.place(o)
+	if port, err := strconv.ParseInt(strings.TrimPrefix(o.Endpoint, connectTo), 10, 64); err == nil && o.Protocol == "tcp" {
+		p.reported = f.reportWords(o.Src, o.Dst, port)
+	}
 	if len(o.CallIDs) > 0 {
 		if p.reply, err = replies(ctx, c, o.CallIDs); err != nil {
 			return "", false, err
@@ -397,6 +401,7 @@ type place struct {
 	server string
 	lost   bool // no request arrived
 	reply
+	reported string // ICMP errors about its connections
 }
 
 // reply is what became of the responses to the calls of an origin.
@@ -623,6 +628,8 @@ func (f *Answer) attempts() *Happened {
 	how := " refused"
 	if x.What == "unanswered" {
 		how = " not answered"
+	} else if x.Port != nil {
+		how += f.reportWords(x.Src, x.Dst, *x.Port)
 	}
 	h.What = h.span() + plural.Count(x.Connections, "connection", "connections") + " from " + x.Src + " to " + port + " of " + x.Dst + " " + ask.Were(x.Connections) + how + "."
 	return h

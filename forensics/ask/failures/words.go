@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,7 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 	usedUp = full.MatchString(o.Said) || full.MatchString(o.Status)
 	switch {
 	case o.Protocol == "tcp":
-		return connectWords(o, who), false
+		return connectWords(o, who, p.reported), false
 	case o.Protocol == "dns" && o.What == "no_answer":
 		return o.Dst + " did not answer look-ups of" + strings.TrimPrefix(o.Endpoint, "dns"), false
 	case o.Protocol == "dns":
@@ -129,11 +130,33 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 	return who + " answered " + o.Endpoint + errorWords(o.Protocol, ask.Outcome(o.Status), said), usedUp
 }
 
-// connectWords say how a server treated attempts to connect.
-func connectWords(o *chain.Origin, who string) string {
+// connectTo is before the port in the endpoint of an origin that is a connection.
+const connectTo = "connect to port "
+
+// reportWords say who reported that connections cannot be made, and why; empty if nobody did.
+func (f *Answer) reportWords(src, dst string, port int64) string {
+	i := slices.IndexFunc(f.ICMP, func(u ask.Undelivered) bool {
+		return u.Protocol == "tcp" && u.Src == src && u.Dst == dst && u.Port != nil && *u.Port == port
+	})
+	if i < 0 {
+		return ""
+	}
+	_, why, found := strings.Cut(f.ICMP[i].What, " ")
+	if !found {
+		why = f.ICMP[i].What
+	}
+	why = strings.ReplaceAll(strings.Replace(why, "prohibited", "administratively prohibited", 1), "_", " ")
+	return ": " + words(f.ICMP[i].By) + " reported '" + why + "' by ICMP"
+}
+
+// connectWords say how a server treated attempts to connect. reported are ICMP errors about them.
+func connectWords(o *chain.Origin, who, reported string) string {
 	port := strings.TrimPrefix(o.Endpoint, "connect to ")
 	switch o.Status {
 	case "refused":
+		if reported != "" { // the server itself may not have got them
+			return "connections to " + port + " of " + who + " were refused" + reported
+		}
 		return who + " refused connections to " + port
 	case "no answer to SYN":
 		return who + " did not answer connections to " + port
