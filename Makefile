@@ -26,7 +26,7 @@
 # make lake-program  build bin/pcapsule-lake, which registers bundles as Iceberg tables; it is a module of its own, lake/
 # make lake  compare Spark, Trino and DuckDB over registered bundles and on KFL, with versitygw and PostgreSQL; 100 bundles (LAKE_BUNDLES=N); downloads 1 GB once
 # make bench-lake  measure questions over 100 million calls in DuckDB and Spark; 40 GB of disk, 45 min (LAKE_CALLS=N)
-# make casts  record the terminal sessions of docs/recordings again
+# make casts  record the terminal sessions of docs/recordings and the page again
 # make conformance  run the official MCP suites against the server's HTTP; needs npm
 # make rest-check  compare serve with its OpenAPI description by schemathesis, and judge OpenAPI and HAR by redocly and har-validator; needs Python, PyPI and npm (EXAMPLES=20: 1 min, else 15)
 # make formats  judge SARIF, JUnit XML, OTLP and OSCAL by programs of others; needs Python, PyPI and npm
@@ -139,6 +139,7 @@ bench-lake: build lake-program
 
 casts: build
 	$(GO) run ./scripts/cast
+	$(GO) run ./scripts/cast/page
 
 # The heap may grow to 5 times its live size before it is collected. So the linters need a quarter
 # less processor time, compilers 8 % less, and both at most a few GB; tests need less, too. Tests of
