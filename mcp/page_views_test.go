@@ -105,7 +105,7 @@ func TestPageAndABadServer(t *testing.T) {
 			if n != 0 {
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(n)
-				fmt.Fprintf(w, `{"error": "status %d in words"}`, n)
+				fmt.Fprintf(w, `{"error": "status %d in words, as a server would say what is wrong"}`, n)
 				return
 			}
 			held := httptest.NewRecorder()
