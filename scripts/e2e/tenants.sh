@@ -97,6 +97,22 @@ live ada /mcp/tail --max-time 30 >"$dir/live/tail" 2>/dev/null || true
 some "calls of a tail" "$(grep -c from- "$dir/live/tail")"
 clean "live answers" "$dir/live"
 
+say "questions about a snapshot, below the path of its page"
+of() { live "$1" "/v1/namespaces/$2/snapshots/$3/$4" "${@:5}"; } # TOKEN NAMESPACE SNAPSHOT PATH ARGS...
+mkdir "$dir/asked"
+for s in shop/incident pcapsule/everything; do
+	name=${s//\//-}
+	of ada "${s%/*}" "${s#*/}" mcp/calls -d limit=1000 >"$dir/asked/$name"
+	of ada "${s%/*}" "${s#*/}" mcp/resolve/workloads >"$dir/asked/$name-workloads"
+	of ada "${s%/*}" "${s#*/}" mcp/flows -d limit=1000 >"$dir/asked/$name-flows"
+	for path in from-front from-back; do some "calls $path of $s" "$(grep -o "/$path\"" "$dir/asked/$name" | wc -l)"; done
+	some "the list has $s" "$(grep -c "\"/v1/namespaces/${s%/*}/snapshots/${s#*/}/\"" "$dir/live/snapshots")"
+done
+clean "answers about snapshots" "$dir/asked"
+some "planted calls in the other snapshot, for a person who may see all" "$(of token pcapsule everything mcp/calls -d limit=1000 --data-urlencode "kfl=http && path.startsWith('/planted')" | grep -o '/planted-' | wc -l)"
+is "what a person without a right there gets" 403 "$(of token shop incident mcp/calls -o /dev/null -w '%{http_code}')"
+is "the page" 200 "$(of token shop incident '' -o /dev/null -w '%{http_code}')"
+
 say "what else they can see, and what is refused"
 mkdir "$dir/seen.d"
 t -n shop get snapshots -o yaml >"$dir/seen.d/snapshots"

@@ -237,7 +237,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := out.happened(ctx, c, &unfailed); err != nil {
 		return nil, err
 	}
-	if in.Class == "" {
+	if in.Class == "" && in.Service == "" && in.Client == "" && in.KFL == "" { // a window belongs to a connection, not to calls
 		if err := out.receivers(ctx, c, w); err != nil {
 			return nil, err
 		}

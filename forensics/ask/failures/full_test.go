@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 )
@@ -52,6 +53,11 @@ func TestAReceiverThatStopsReading(t *testing.T) {
 		c := w.Open(t)
 		f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, c, failures.In{}))
 		notes := strings.Join(f.Notes, "\n")
+		for _, in := range []failures.In{{Service: "10.0.0.77"}, {Client: "10.0.0.77"}, {Scope: ask.Scope{KFL: "dns"}}} { // about calls that are not there
+			if other := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, c, in)); other.Happened != nil || strings.Contains(strings.Join(other.Notes, "\n"), "stopped reading") {
+				t.Errorf("%s, asked about others: %+v, %q", x.name, other.Happened, other.Notes)
+			}
+		}
 		if (x.words == "") == strings.Contains(notes, "stopped reading") || !strings.Contains(notes, x.words) {
 			t.Errorf("%s: want %q in %q", x.name, x.words, notes)
 		}
