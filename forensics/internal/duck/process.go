@@ -304,7 +304,7 @@ func (w *process) forget(number uint64) {
 
 // exec runs a statement that has no rows to read.
 func (w *process) exec(ctx context.Context, sql string) error {
-	rows, err := begin(ctx, w, &wire.Question{Setup: true, SQL: sql}, false, func() {})
+	rows, err := begin(ctx, w, &wire.Question{Setup: true, SQL: sql}, false, func(error) {})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ type Rows struct {
 	ctx    context.Context
 	cut    context.CancelCauseFunc
 	answer *answer
-	free   func() // releases the resources of the answer
+	free   func(error) // releases the resources of the answer; see begin
 	sql    string
 	asked  bool // see DB.Asked
 	batch  wire.Rows
@@ -51,17 +51,10 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 			return nil, explain(ctx, sql, err)
 		}
 		q.Own = d.aside.number
-		rows, err := begin(ctx, d.aside.w, &q, d.asked, func() { d.aside.turn <- struct{}{} })
-		if err != nil {
+		return begin(ctx, d.aside.w, &q, d.asked, func(err error) {
 			d.pool.wear(d.aside.w, err)
-			return nil, err
-		}
-		end := rows.free
-		rows.free = func() {
-			d.pool.wear(d.aside.w, rows.err)
-			end()
-		}
-		return rows, nil
+			d.aside.turn <- struct{}{}
+		})
 	}
 	select {
 	case d.slots <- struct{}{}:
@@ -76,8 +69,14 @@ func (d *DB) run(ctx context.Context, sql string, args []any, setup bool) (*Rows
 	}
 	if err != nil {
 		<-d.slots
+		return nil, err
 	}
-	return rows, err
+	end := rows.free
+	rows.free = func(err error) {
+		end(err)
+		<-d.slots
+	}
+	return rows, nil
 }
 
 // once asks a worker.
@@ -86,28 +85,18 @@ func (d *DB) once(ctx context.Context, q *wire.Question, alone bool) (*Rows, err
 	if err != nil {
 		return nil, explain(ctx, q.SQL, err)
 	}
-	rows, err := begin(ctx, w, q, d.asked, nil)
-	if err != nil {
+	return begin(ctx, w, q, d.asked, func(err error) {
 		d.pool.wear(w, err)
 		d.pool.release(w)
-		return nil, err
-	}
-	rows.free = func() {
-		d.pool.wear(w, rows.err)
-		d.pool.release(w)
-		<-d.slots
-	}
-	return rows, nil
+	})
 }
 
-// begin asks a worker. free is called when it is closed, and not if there is none, except
-// for an aside, whose turn it is.
-func begin(ctx context.Context, w *process, q *wire.Question, asked bool, free func()) (*Rows, error) {
+// begin asks a worker. free is called with the error of the answer, or nil, when it is closed, and if there is none.
+func begin(ctx context.Context, w *process, q *wire.Question, asked bool, free func(error)) (*Rows, error) {
 	if ctx.Err() != nil {
-		if q.Own != 0 {
-			free()
-		}
-		return nil, explain(ctx, q.SQL, ctx.Err())
+		err := explain(ctx, q.SQL, ctx.Err())
+		free(err)
+		return nil, err
 	}
 	ctx, cut := context.WithCancelCause(ctx)
 	a, err := w.ask(q, cut)
@@ -118,9 +107,7 @@ func begin(ctx context.Context, w *process, q *wire.Question, asked bool, free f
 	if err != nil {
 		err = r.explain(err)
 		cut(nil)
-		if q.Own != 0 {
-			free()
-		}
+		free(err)
 		return nil, err
 	}
 	return r, nil
@@ -237,7 +224,7 @@ func (r *Rows) Close() error {
 	}
 	r.answer.stop()
 	r.cut(nil)
-	r.free()
+	r.free(r.err)
 	r.free = nil
 	return nil
 }
