@@ -258,9 +258,7 @@ const AtRisk = "AtRisk"
 
 // Phases counts the snapshots of each phase, and AtRisk.
 func (c *Controller) Phases() map[string]int {
-	c.mu.Lock()
-	cached := c.cached
-	c.mu.Unlock()
+	cached := c.indexer()
 	n := map[string]int{}
 	if cached == nil {
 		return n
@@ -279,12 +277,17 @@ func (c *Controller) Phases() map[string]int {
 
 var errStarting = errors.New("the hub is starting")
 
+// indexer has the snapshots as last seen; nil while the hub is starting.
+func (c *Controller) indexer() cache.Indexer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cached
+}
+
 // Find returns a snapshot and the folder of its bundles, or download.ErrNone. Without a namespace it is in the hub's.
 func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, error) {
 	namespace = cmp.Or(namespace, c.o.Namespace)
-	c.mu.Lock()
-	cached := c.cached
-	c.mu.Unlock()
+	cached := c.indexer()
 	if cached == nil {
 		return nil, "", errStarting
 	}
@@ -305,9 +308,7 @@ func (c *Controller) Find(namespace, name string) (*resource.Snapshot, string, e
 
 // List lists the snapshots of all namespaces, in no order.
 func (c *Controller) List() (all []*resource.Snapshot, err error) {
-	c.mu.Lock()
-	cached := c.cached
-	c.mu.Unlock()
+	cached := c.indexer()
 	if cached == nil {
 		return nil, errStarting
 	}

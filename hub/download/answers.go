@@ -60,7 +60,7 @@ func (h *handler) ofSnapshot(w http.ResponseWriter, r *http.Request) (q asked, o
 		return q, false
 	}
 	_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1"), "/snapshots/"+s.Name)
-	return asked{about: content(r, h.Namespace), grant: g, path: path, bundles: list}, true
+	return asked{about: h.snapshot(s.Namespace, s.Name), grant: g, path: path, bundles: list}, true
 }
 
 // maxGone limits the missing nodes in answers about a view: each is named in the header of a question.

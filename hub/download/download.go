@@ -108,10 +108,10 @@ func Handler(o Options) http.Handler {
 	return h.audited(mux)
 }
 
-// content is the snapshot that a request is about.
-func content(r *http.Request, own string) Content {
-	what := Content{resource.Snapshots.Resource, r.PathValue("namespace"), r.PathValue("name")}
-	if what.Namespace == own {
+// snapshot is the content of a snapshot; without a namespace it is in the hub's.
+func (h *handler) snapshot(namespace, name string) Content {
+	what := Content{resource.Snapshots.Resource, namespace, name}
+	if what.Namespace == h.Namespace {
 		what.Namespace = ""
 	}
 	return what
@@ -120,7 +120,7 @@ func content(r *http.Request, own string) Content {
 // open finds a snapshot for a request that is allowed, or answers the request. dir is the folder of the bundles from
 // which the request is answered; it has no others.
 func (h *handler) open(w http.ResponseWriter, r *http.Request) (s *resource.Snapshot, dir string, g Grant, ok bool) {
-	what := content(r, h.Namespace)
+	what := h.snapshot(r.PathValue("namespace"), r.PathValue("name"))
 	if !resource.NodeName(what.Name) || what.Namespace != "" && !resource.NodeName(what.Namespace) {
 		http.Error(w, "invalid name of a snapshot", http.StatusBadRequest)
 		return nil, "", g, false

@@ -30,10 +30,7 @@ func (h *handler) listed(w http.ResponseWriter, r *http.Request) {
 	}
 	a := offer.Listed{Snapshots: []offer.ListedSnapshot{}, Unasked: max(0, len(all)-mostListed)}
 	for _, s := range all[:min(len(all), mostListed)] {
-		what := Content{resource.Snapshots.Resource, s.Namespace, s.Name}
-		if what.Namespace == h.Namespace {
-			what.Namespace = ""
-		}
+		what := h.snapshot(s.Namespace, s.Name)
 		g, err := h.grant(r.Context(), token, what)
 		switch {
 		case errors.Is(err, ErrDenied):
