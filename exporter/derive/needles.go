@@ -227,7 +227,7 @@ func (s *needles) put(f form, rule int32) {
 	s.byText.put(slot, uint32(len(s.list)))
 }
 
-// keep returns where a text is, which is stored if no needle has it as it is.
+// keep returns the place of a text. It stores the text, unless a needle without a coding has it.
 func (s *needles) keep(text string) (at uint32) {
 	if no, _ := s.lookUp(text); no != 0 && s.list[no-1].code() == asIs {
 		return s.list[no-1].at

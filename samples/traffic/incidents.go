@@ -123,7 +123,7 @@ func refused(c *Capture) {
 
 // forbidden has a gateway whose service a router does not allow it to reach for a while.
 func forbidden(c *Capture) {
-	unreached(c, func(at time.Duration) { c.Forbidden(at, gateway, orders+":8080", "", "10.0.0.1") })
+	unreached(c, func(at time.Duration) { c.Forbidden(at, gateway, orders+":8080", "10.0.0.1") })
 }
 
 func unreached(c *Capture, attempt func(at time.Duration)) {

@@ -206,11 +206,11 @@ func (c *Capture) Ping(at time.Duration, client, server string, answered bool) {
 func (c *Capture) Unreachable(at time.Duration, from, to string) {
 	a, b := netip.MustParseAddr(from), netip.MustParseAddr(to)
 	quote := "\x45\x00\x00\x1c\x00\x00\x00\x00\x40\x11\x00\x00" + string(b.AsSlice()) + string(a.AsSlice()) + "\x00\x35\x00\x36\x00\x08\x00\x00"
-	c.unreachable(at, a, b, quote)
+	c.unreachable(at, a, b, layers.ICMPv4CodePort, quote)
 }
 
-func (c *Capture) unreachable(at time.Duration, from, to netip.Addr, quote string) {
-	c.add(at, header(from, to, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)}, quote)
+func (c *Capture) unreachable(at time.Duration, from, to netip.Addr, code uint8, quote string) {
+	c.add(at, header(from, to, layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, code)}, quote)
 }
 
 // Rejected adds one UDP datagram, and the report of the server's host that nobody uses its port, which quotes it.
@@ -218,19 +218,15 @@ func (c *Capture) Rejected(at time.Duration, client, server, payload string) {
 	const ethernet = 14
 	c.Datagram(at, client, server, payload)
 	quote := c.packets[len(c.packets)-1].data[ethernet:]
-	c.unreachable(at+step, netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), string(quote))
+	c.unreachable(at+step, netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), layers.ICMPv4CodePort, string(quote))
 }
 
-// Forbidden adds an attempt to connect, or a datagram if there is a payload, and the report of a router that its rules do not allow it, which quotes the attempt.
-func (c *Capture) Forbidden(at time.Duration, client, server, payload, router string) {
+// Forbidden adds an attempt to connect, and the report of a router that its rules do not allow it, which quotes the attempt.
+func (c *Capture) Forbidden(at time.Duration, client, server, router string) {
 	const ethernet, quoted = 14, 28
-	if payload == "" {
-		c.Attempt(at, client, server, false)
-	} else {
-		c.Datagram(at, client, server, payload)
-	}
+	c.Attempt(at, client, server, false)
 	quote := c.packets[len(c.packets)-1].data[ethernet:][:quoted]
-	c.add(at+step, header(netip.MustParseAddr(router), netip.MustParseAddr(client), layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeCommAdminProhibited)}, string(quote))
+	c.unreachable(at+step, netip.MustParseAddr(router), netip.MustParseAddr(client), layers.ICMPv4CodeCommAdminProhibited, string(quote))
 }
 
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {

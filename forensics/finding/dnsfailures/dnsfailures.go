@@ -11,9 +11,6 @@ package dnsfailures
 
 import (
 	"context"
-	"strings"
-
-	"golang.org/x/net/publicsuffix"
 
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
@@ -85,11 +82,7 @@ const manyNames = 10
 // names, Count a sum, and Evidence has the operation and the first three names.
 func byDomain(rows []finding.Row) (list []finding.Row) {
 	key := func(r *finding.Row) [5]string {
-		domain, err := publicsuffix.EffectiveTLDPlusOne(strings.TrimSuffix(r.Detail, "."))
-		if err != nil { // a name of one label, or none
-			domain = "\x00" + r.Detail
-		}
-		return [5]string{r.Src, r.Dst, r.Evidence[0], r.Other, domain}
+		return [5]string{r.Src, r.Dst, r.Evidence[0], r.Other, terms.Domain(r.Detail)}
 	}
 	names := map[[5]string]int64{}
 	for i := range rows {
