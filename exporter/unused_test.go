@@ -28,6 +28,7 @@ func TestFilesThatFitNothing(t *testing.T) {
 		{"a dump of this cluster", "shop.pcapng", "../samples/shop.kube.json", "", "", ""},
 		{"a dump of another cluster", "dns.pcap", "../samples/shop.kube.json", "", "", "shop.kube.json: no address in the Kubernetes files occurs in the captures"},
 		{"a hosts file with an address of the capture, and others", "dns.pcap", "", "127.0.0.1 localhost\n10.1.4.5 resolver\n", "", ""},
+		{"a hosts file with a damaged line", "dns.pcap", "", "10.1.4.5 resolver\nresolver 10.1.4.5\n", "", "hosts: entries left out because they cannot be read: 1; some addresses may lack their names"},
 		{"hosts of another network", "dns.pcap", "", "192.0.2.1 web\n192.0.2.2 db\n", "", "hosts: no address in the hosts files occurs in the captures"},
 		{"keys of these connections", "tls.pcapng", "", "", "../samples/tls.keylog", ""},
 		{"keys of other connections", "tls.pcapng", "", "", other, "other.keys: the keys decrypt nothing: no encrypted connection has a client random in them"},

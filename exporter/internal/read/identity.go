@@ -94,6 +94,14 @@ func (w *Identity) load(kind, path string, add func(string, io.Reader) (workload
 	case stats.Kept == 0:
 		w.warnings = append(w.warnings, name+": it contains no addresses")
 	}
+	for _, left := range [...]struct {
+		n   int64
+		why string
+	}{{stats.Malformed, "cannot be read"}, {stats.Oversize, "are larger than 4 MiB"}, {stats.Limited, "exceed the memory for names"}} {
+		if left.n > 0 {
+			w.warnings = append(w.warnings, fmt.Sprintf("%s: entries left out because they %s: %d; some addresses may lack their names", name, left.why, left.n))
+		}
+	}
 	if _, err := io.Copy(h, f); err != nil {
 		return &InputError{path, err}
 	}
