@@ -451,7 +451,7 @@ func TestCountersAtEachSeal(t *testing.T) {
 		ring    ring.Options
 	}{
 		{"by size", Options{}, ring.Options{SegmentBytes: 1 << 20}},
-		{"by time", Options{}, ring.Options{SegmentTime: 50 * time.Millisecond, FlushEvery: 4 * time.Millisecond}},
+		{"by time", Options{}, ring.Options{SegmentTime: 15 * time.Millisecond, FlushEvery: 4 * time.Millisecond}},
 		{"with forbidden packets", Options{Policy: selecting(t, "never", "port=7001")}, ring.Options{SegmentBytes: 1 << 19}},
 	} {
 		t.Run(o.name, func(t *testing.T) {
@@ -557,7 +557,7 @@ func TestNothingButForbidden(t *testing.T) {
 
 // TestCountersOfFramesAtEachSeal is TestCountersAtEachSeal for frames of interfaces.
 func TestCountersOfFramesAtEachSeal(t *testing.T) {
-	for _, o := range []ring.Options{{SegmentBytes: 1 << 19}, {SegmentTime: 50 * time.Millisecond, FlushEvery: 4 * time.Millisecond}} {
+	for _, o := range []ring.Options{{SegmentBytes: 1 << 19}, {SegmentTime: 15 * time.Millisecond, FlushEvery: 4 * time.Millisecond}} {
 		s := newStage(t, "scene idle")
 		dir := filepath.Join(t.TempDir(), "ring")
 		o.Dir = dir
