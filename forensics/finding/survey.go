@@ -152,7 +152,8 @@ func (p *part) stored() string {
 	return strings.TrimSuffix(p.table, "_raw")
 }
 
-// sql is the text of the query, with its arguments. It returns one row, with a column for each need.
+// sql is the text of the query, with its arguments. It returns one row, with a column for each need. DuckDB joins by
+// position in the order of the text: for other joins of ten tables it spends half of the time on finding a good order.
 func (t *tableau) sql() (string, []any) {
 	var parts []string
 	var args []any
@@ -196,7 +197,7 @@ func (t *tableau) sql() (string, []any) {
 		}
 		parts = append(parts, "(SELECT "+strings.Join(columns, ", ")+" FROM "+from+")")
 	}
-	return "SELECT * FROM " + strings.Join(parts, ", "), args
+	return "SELECT * FROM " + strings.Join(parts, " POSITIONAL JOIN "), args
 }
 
 // stated is the number of rows of a table that the manifests of a case state.
