@@ -139,6 +139,34 @@ func (c *Conn) LeftFirst(x *Exchange) bool {
 	return caller.known && !other.reset && (!other.known || !caller.had(other.seq))
 }
 
+// endedBy is the side of a call without a complete response that ended its stream or the TCP connection first. A caller that
+// sends FIN with its request may still read (half-close), but not after RST. If the FINs of both crossed, neither was first.
+func (c *Conn) endedBy(x *Exchange, b *table.Call) table.Opt[string] {
+	left := c.departures()
+	switch {
+	case b.Outcome != table.NoAnswer && b.Outcome != table.Cancelled:
+		return table.Opt[string]{}
+	case b.Error.V == table.Abandoned:
+		return table.Some(ToServer.Sender())
+	case x.ended != nobody:
+		return table.Some(Dir(x.ended - 1).Sender())
+	case left == nil || !x.req.seen:
+		return table.Opt[string]{}
+	}
+	caller, other := &left[x.caller()], &left[x.caller().Other()]
+	at, gone := caller.at.No, caller.known && !c.atOnce(x, caller)
+	if !gone && caller.reset {
+		at, gone = caller.resetNo, true
+	}
+	switch {
+	case gone && (!other.known || at < other.at.No && (other.reset || other.had(caller.seq))):
+		return table.Some(ToServer.Sender())
+	case other.known && (!gone || other.at.No < at && (other.reset || caller.had(other.seq))):
+		return table.Some(ToClient.Sender())
+	}
+	return table.Opt[string]{}
+}
+
 // abandoned reports whether the caller rejected the part of a response that came.
 func (c *Conn) abandoned(x *Exchange, b *table.Call) bool {
 	if !x.resp.seen || !c.root().closing || b.Error.V != "reset" && b.Error.V != "no_response" {
@@ -197,7 +225,9 @@ func (c *Conn) release(which func(u *untaken) bool) {
 			continue
 		}
 		if d := c.left; d != nil && d[u.caller].reset && !d[u.caller].took(u.end) {
-			c.setAbandoned(u.Row.Base(), u.asked, &d[u.caller])
+			b := u.Row.Base()
+			c.setAbandoned(b, u.asked, &d[u.caller])
+			b.EndedBy = table.Some(ToServer.Sender())
 		}
 		c.shrink(u.cost)
 		u.At = c.now.No

@@ -114,7 +114,7 @@ func (c *Conn) countAgain(x *Exchange, b *table.Call) {
 // deliver says in a row whether its request was delivered.
 func (c *Conn) deliver(x *Exchange, b *table.Call) {
 	r := c.root()
-	b.Delivery = &table.Delivery{}
+	b.Delivery = &table.Delivery{EndedBy: c.endedBy(x, b)}
 	switch {
 	case !x.req.seen:
 	case r.Info.Transport == TCP:

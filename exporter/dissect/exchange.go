@@ -20,6 +20,7 @@ type Exchange struct {
 	Ordinal           table.Opt[int64] // within StreamID or the connection; Emit sets it if absent
 	Reversed          bool             // the connection's server sent the request: the row's src is the server
 	Left              bool             // the caller ended it while the response went on
+	ended             uint8            // who ended its stream: nobody, or 1 more than the direction in which that side sends
 	short             bool             // a datagram of it was captured in part
 	optional          bool             // see MayWantNone
 	disordered        bool             // packets captured out of order may explain why it has no response
@@ -47,6 +48,11 @@ type part struct {
 	payload     uint64 // hash of the first datagram
 	head        [headBytes]byte
 }
+
+const nobody = 0
+
+// EndedBy declares that a side ended the stream of the exchange.
+func (x *Exchange) EndedBy(by Dir) { x.ended = 1 + uint8(by) }
 
 // begin and end are when the first and the last byte were captured.
 func (p *part) begin() Instant { return Instant{p.first, p.no, p.clocks[0]} }

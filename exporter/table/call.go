@@ -100,5 +100,6 @@ type Delivery struct {
 	RequestDelivered Opt[string] `col:"request_delivered" enc:"dict" doc:"yes if its receiver acknowledged the last byte of the request, no if the capture shows that it did not, else unknown; see docs/format/calls.md"`
 	RequestAck       Opt[int64]  `col:"request_ack" doc:"packet that shows what request_delivered says: the first one that acknowledges it, or, if none did, the one that acknowledged most; see table packets"`
 	ResentSegments   Opt[int32]  `col:"resent_segments" doc:"TCP segments with bytes of the request or the response that were sent again before the row was complete; null if none was"`
+	EndedBy          Opt[string] `col:"ended_by" enc:"dict" doc:"of a call without a complete response: the side that ended its stream or connection first (RST_STREAM, FIN, RST), client or server; null if neither did, or the capture does not show which was first"`
 	ResentUs         Opt[int64]  `col:"resent_us" unit:"us" doc:"longest time from the first byte of the request or the response until a segment of it was sent again: at most so much of the call's time was lost to the network"`
 }

@@ -62,7 +62,7 @@ func databases() (names []string) {
 // secret, and most queries compare them in every row.
 var words = map[string]bool{
 	"protocol": true, "protocols": true, "transport": true, "src_ip": true, "dst_ip": true, "ip": true, "outer_src_ip": true, "outer_dst_ip": true,
-	"error": true, "outcome": true, "response_delivered": true, "vantage": true, "role_known": true, "how_known": true, "state": true, "close_reason": true, "pair_method": true,
+	"error": true, "ended_by": true, "outcome": true, "response_delivered": true, "vantage": true, "role_known": true, "how_known": true, "state": true, "close_reason": true, "pair_method": true,
 	"encryption": true, "key_state": true, "key_reason": true, "decrypted_by": true, "tunnel": true, "side": true,
 }
 

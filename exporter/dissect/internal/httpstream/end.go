@@ -203,6 +203,9 @@ func (s *Stream) call(c *table.Call, e *End) {
 	case s.Host != "":
 		c.Host = table.NonEmpty(httpfield.HostOf(s.Host))
 	}
+	if s.Reset && !s.Pushed {
+		s.X.EndedBy(s.ResetBy)
+	}
 	c.ProxiedTo = s.proxied()
 	if s.Status != 0 {
 		c.StatusCode = table.Some(s.Status)
