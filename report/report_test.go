@@ -115,7 +115,7 @@ func TestReportOfTheShopSaysWhatWentWrong(t *testing.T) {
 	checkPage(t, page)
 	for _, tt := range []struct{ name, table, want string }{
 		{"the call whose token had expired", "failures-table", "POST /introspect|payment|auth|401 Unauthorized"},
-		{"the card gateway that did not answer", "failures-table", "POST /v1/charge|payment|api.cards.example.net|no response"},
+		{"the card gateway that did not answer", "failures-table", "POST /v1/charge|payment|api.cards.example.net|closed by the client, which gave up, delivered and not answered"},
 		{"an id in a path is folded", "slow-total", "/v1/reviews/{id}"},
 		{"a name that search domains made wrong", "dns-failures", "api.cards.example.net.svc.cluster.local"},
 		{"the readiness probe that failed", "k8s-events", "Unhealthy"},

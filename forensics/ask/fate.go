@@ -12,7 +12,7 @@ import (
 
 // Fate is the number of calls without a response whose requests had one end.
 type Fate struct {
-	Delivery string `json:"delivery" jsonschema:"not delivered, delivered and not answered, answered too late, or delivery unknown (the capture does not show it)"`
+	Delivery string `json:"delivery" jsonschema:"not delivered, delivered and not answered, answered in part, answered too late, or delivery unknown (the capture does not show it)"`
 	Calls    int64  `json:"calls"`
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics/ask/tally"
 	"github.com/pcapsule/pcapsule/internal/plural"
 	"github.com/pcapsule/pcapsule/report/templates"
@@ -38,6 +37,7 @@ type step struct {
 	Protocol  string   `json:"protocol"`
 	Summary   string   `json:"summary"`
 	Status    string   `json:"status"`
+	Failed    bool     `json:"failed"`
 	ElapsedMs *float64 `json:"elapsed_ms"`
 	Step      int      `json:"step"`
 	Parent    int      `json:"parent"`
@@ -125,7 +125,7 @@ func (b *builder) sequence(c chain, query []int) *value.Figure {
 		return i
 	}
 	for _, st := range c.Steps[:min(len(c.Steps), mostMessages)] {
-		m := value.Message{From: actor(st.Src), To: actor(st.Dst), AtUs: int64(math.Round(st.AtMs * 1000)), Text: value.Clean(st.Summary, 60), Answer: outcome(st.Status), Bad: st.Said != "" || failedStatus(st), Sure: st.Sure}
+		m := value.Message{From: actor(st.Src), To: actor(st.Dst), AtUs: int64(math.Round(st.AtMs * 1000)), Text: value.Clean(st.Summary, 60), Answer: outcome(st.Status), Bad: st.Failed, Sure: st.Sure}
 		if st.ElapsedMs != nil {
 			done := m.AtUs + int64(math.Round(*st.ElapsedMs*1000))
 			m.DoneUs = &done
@@ -140,14 +140,6 @@ func (b *builder) sequence(c chain, query []int) *value.Figure {
 		f.Note += " " + plural.Count(int64(len(c.Steps)-mostMessages), "more call is", "more calls are") + " in the table."
 	}
 	return f
-}
-
-// failedStatus reports whether the status of a step is that of a failure.
-func failedStatus(s step) bool {
-	if s.Status != "" && (s.Status[0] == '4' || s.Status[0] == '5') {
-		return true
-	}
-	return slices.ContainsFunc([]string{"no_response", "reset", "which gave up", table.Abandoned}, func(why string) bool { return strings.Contains(s.Status, why) })
 }
 
 // chainTable lists the calls of a chain.
@@ -176,7 +168,7 @@ func (b *builder) chainTable(c chain, query []int) *value.Table {
 		}
 		linked := strings.Join(why, "; ")
 		status := value.WordCell(outcome(st.Status))
-		status.Bad = failedStatus(st)
+		status.Bad = st.Failed
 		t.Add(b.cite(st.CallID), value.WordCell(strings.Repeat("· ", min(depth[st.Step], 12))+fmt.Sprint(st.Step)), value.MicrosCell(int64(math.Round(st.AtMs*1000))), value.WordCell(b.nodeName(st.Src)), value.WordCell(b.nodeName(st.Dst)),
 			value.TextCell(st.Summary), status, took, value.MicrosCell(int64(math.Round(st.SelfMs*1000))), value.WordCell(value.Clean(linked, 2*value.MaxText)))
 	}

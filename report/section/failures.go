@@ -201,7 +201,7 @@ func (b *builder) failing(p *templates.Section) (value.Section, string) {
 func unanswered(f *failures, query []int) []value.Statement {
 	words := map[string]string{
 		terms.FateNotDelivered: "not delivered (the network, or the receiving machine)", terms.FateNotAnswered: "delivered and not answered (the server)",
-		terms.FateLate: "answered too late (the caller had given up)", terms.FateUnknown: "of unknown delivery (the capture does not show it)",
+		terms.FateInPart: "answered in part (the response ended early)", terms.FateLate: "answered too late (the caller had given up)", terms.FateUnknown: "of unknown delivery (the capture does not show it)",
 	}
 	var parts []string
 	var figures []value.Number

@@ -59,6 +59,11 @@ func Incidents() []Incident {
 		{"lossy answers", lossyAnswers, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because packets between 10.0.0.2 and 10.0.0.3 were lost: waiting until they were sent again took up to 800 ms."}, nil},
 		{"full window", fullWindow, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because 10.0.0.2 stopped reading what 10.0.0.3 sent: its receive window was zero for up to 800 ms.", "Nothing failed."}, []string{"were lost"}},
 		{"forbidden", forbidden, []string{"all 12 requests GET /cart to 10.0.0.2 failed", "connections to port 8080 of 10.0.0.3 were refused: 10.0.0.1 reported 'communication administratively prohibited' by ICMP."}, []string{"10.0.0.3 refused"}},
+		{"forbidden resolver", forbiddenResolver, []string{"12 look-ups of stock.example failed: not delivered to 10.0.0.9: 10.0.0.1 reported 'communication administratively prohibited' by ICMP."}, []string{"from 10.0.0.9"}},
+		{"hung up", hungUp, []string{"12 of 34 requests to 10.0.0.2 failed: 10.0.0.2 did not answer, and its callers gave up after 500 ms to 1.5 s."}, []string{"all 12", "closed"}},
+		{"dropped", dropped, []string{"all 12 requests GET /feed to 10.0.0.2 failed: 10.0.0.2 closed the connection instead of answering; most waits ended after 1.5 s"}, []string{"did not answer", "gave up"}},
+		{"dropped below", droppedBelow, []string{"all 12 requests GET /feed to 10.0.0.2 failed", "10.0.0.3 closed the connection instead of answering GET /feed."}, []string{"did not answer"}},
+		{"broke off", brokeOff, []string{"all 12 requests GET /feed to 10.0.0.2 failed: the answers of 10.0.0.2 broke off: it closed the connection; most waits ended after 300 ms without the whole response, likely a timeout of 300 ms."}, []string{"did not answer", "delivered"}},
 	}
 }
 
@@ -123,7 +128,10 @@ func refused(c *Capture) {
 
 // forbidden has a gateway whose service a router does not allow it to reach for a while.
 func forbidden(c *Capture) {
-	unreached(c, func(at time.Duration) { c.Forbidden(at, gateway, orders+":8080", "10.0.0.1") })
+	unreached(c, func(at time.Duration) {
+		c.Attempt(at, gateway, orders+":8080", false)
+		c.Prohibit(at+step, "10.0.0.1")
+	})
 }
 
 func unreached(c *Capture, attempt func(at time.Duration)) {

@@ -75,6 +75,14 @@ func (c *Capture) Close(at time.Duration, name string) {
 	c.tcp(at+2*step, n, true, layers.TCP{ACK: true}, "")
 }
 
+// Hang ends the connection of this name; its server closes first.
+func (c *Capture) Hang(at time.Duration, name string) {
+	n := c.conns[name]
+	c.tcp(at, n, false, layers.TCP{FIN: true, ACK: true}, "")
+	c.tcp(at+step, n, true, layers.TCP{FIN: true, ACK: true}, "")
+	c.tcp(at+2*step, n, false, layers.TCP{ACK: true}, "")
+}
+
 // Leave closes the side of the client of the connection of this name only.
 func (c *Capture) Leave(at time.Duration, name string) {
 	n := c.conns[name]
@@ -221,12 +229,11 @@ func (c *Capture) Rejected(at time.Duration, client, server, payload string) {
 	c.unreachable(at+step, netip.MustParseAddrPort(server).Addr(), netip.MustParseAddr(client), layers.ICMPv4CodePort, string(quote))
 }
 
-// Forbidden adds an attempt to connect, and the report of a router that its rules do not allow it, which quotes the attempt.
-func (c *Capture) Forbidden(at time.Duration, client, server, router string) {
-	const ethernet, quoted = 14, 28
-	c.Attempt(at, client, server, false)
-	quote := c.packets[len(c.packets)-1].data[ethernet:][:quoted]
-	c.unreachable(at+step, netip.MustParseAddr(router), netip.MustParseAddr(client), layers.ICMPv4CodeCommAdminProhibited, string(quote))
+// Prohibit adds the report of a router that its rules do not allow the last packet, which it quotes.
+func (c *Capture) Prohibit(at time.Duration, router string) {
+	const ethernet, source, quoted = 14, 12, 28
+	packet := c.packets[len(c.packets)-1].data[ethernet:]
+	c.unreachable(at, netip.MustParseAddr(router), netip.AddrFrom4([4]byte(packet[source:])), layers.ICMPv4CodeCommAdminProhibited, string(packet[:quoted]))
 }
 
 func header(from, to netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {

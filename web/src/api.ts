@@ -1400,6 +1400,7 @@ export type Trace = {
       confidence?: number;
       dst: string;
       elapsed_ms?: number;
+      failed?: boolean;
       how?: string;
       note?: string;
       packets: string;

@@ -80,7 +80,7 @@ func PairQuestion() ask.Question {
 }
 
 // pairColumns are the columns that the summaries use.
-const pairColumns = `proxied_to, path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id, src_ip, dst_ip`
+const pairColumns = `proxied_to, path, endpoint, outcome, waited_us, ended_by, call_no, call_id, ts_ns, elapsed_us, protocol, method, host, status_code, status_text, failed, error, request_bytes, response_bytes, src_id, dst_id, src_ip, dst_ip`
 
 // AskPair answers get_pair.
 func AskPair(ctx context.Context, c *forensics.Case, in PairIn) (*Pair, error) {

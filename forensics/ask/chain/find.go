@@ -25,7 +25,6 @@ func (k *Builder) setEnds(list []*Step) error {
 		ID     int64  `json:"conn_id"`
 		Last   int64  `json:"last_ns"`
 		State  string `json:"key_state"`
-		By     string `json:"reset_by"`
 	}
 	var need []ask.Key
 	_, last, _ := k.C.Window()
@@ -46,9 +45,8 @@ func (k *Builder) setEnds(list []*Step) error {
 		return nil
 	}
 	bundles, ids := ask.Split(need)
-	conns, _, err := ask.Rows[conn](k.Ctx, k.C, 200_000, fmt.Sprintf(`WITH n AS (SELECT no FROM %s), r AS (%s)
-		SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state, coalesce(r.side, '') AS reset_by FROM connections_raw k LEFT JOIN r ON r.conn_id = k.conn_id%s WHERE k.conn_id IN (SELECT no FROM n) %s`,
-		terms.Zip("no"), terms.ResetBy(k.C, "l.conn_id IN (SELECT no FROM n)"), terms.BundleOf(k.C, "k."), terms.SameBundle(k.C, "r", "k"), ask.OfBundles(k.C, bundles)), ids)
+	conns, _, err := ask.Rows[conn](k.Ctx, k.C, 200_000, fmt.Sprintf("SELECT %s, k.conn_id, k.last_ns, coalesce(k.key_state, '') AS key_state FROM connections_raw k WHERE k.conn_id IN (SELECT no FROM %s) %s",
+		terms.BundleOf(k.C, "k."), terms.Zip("no"), ask.OfBundles(k.C, bundles)), ids)
 	if err != nil {
 		return err
 	}
@@ -63,11 +61,8 @@ func (k *Builder) setEnds(list []*Step) error {
 		}
 		if (s.Protocol == "tls" || s.Protocol == "quic") && cn.State != "" && cn.State != "verified" {
 			s.Sealed, s.End = true, max(s.End, cn.Last)
-		} else if s.Took == nil && s.Error != noRequest {
-			s.resetBy = cn.By
-			if s.waited == nil {
-				s.End = min(max(s.Start, cn.Last), s.Start+openEnded)
-			}
+		} else if s.Took == nil && s.Error != noRequest && s.waited == nil {
+			s.End = min(max(s.Start, cn.Last), s.Start+openEnded)
 		}
 	}
 	return nil

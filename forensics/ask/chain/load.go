@@ -38,20 +38,9 @@ func (k *Builder) LoadDetails(list []*Step) error {
 	for _, r := range rows {
 		if s := k.Steps[ask.Key{Bundle: r.Bundle, No: r.No}]; s != nil && s.Key() == (ask.Key{Bundle: r.Bundle, No: r.No}) {
 			s.detail, s.detailed = r.detail, true
-			if s.Error == "reset" && s.resetBy != "" {
-				s.Status += ResetWords(s.resetBy)
-			}
 		}
 	}
 	return nil
-}
-
-// ResetWords describe a reset without a response.
-func ResetWords(by string) string {
-	if by == "client" {
-		return " by the client, which gave up"
-	}
-	return " by the " + by
 }
 
 // protocols is the condition that rows k have one of the protocols of some calls, which lets DuckDB skip the files of the others.

@@ -74,9 +74,8 @@ type place struct {
 	work     *work // what it got messages for, if it did
 	Link     *Link // to its parent, once searched
 	linked   bool
-	Hit      bool   // matches the input of the question
-	Searches int    // DNS look-ups below it that are not shown
-	resetBy  string // side that reset the connection before a response: client or server
+	Hit      bool // matches the input of the question
+	Searches int  // DNS look-ups below it that are not shown
 }
 
 // detail is the part of a call that answers show.

@@ -70,7 +70,7 @@ type FailureGroup struct {
 	Endpoint string   `json:"endpoint" jsonschema:"method and path with ids replaced, or the equivalent of another protocol"`
 	Status   string   `json:"status" jsonschema:"status, or why there is no response"`
 	Class    string   `json:"class"`
-	Delivery string   `json:"delivery,omitempty" jsonschema:"of calls without a response: not delivered, delivered and not answered, answered too late, or delivery unknown (the capture does not show it)"`
+	Delivery string   `json:"delivery,omitempty" jsonschema:"of calls without a response: not delivered, delivered and not answered, answered in part, answered too late, or delivery unknown (the capture does not show it)"`
 	Calls    int64    `json:"calls"`
 	First    string   `json:"first"`
 	Last     string   `json:"last"`
@@ -111,7 +111,7 @@ var class = `(CASE WHEN protocol IN ` + table.ProtocolsIn(func(t *table.Traits) 
 	WHEN protocol IN ` + terms.Web + ` AND status_code >= 500 THEN '5xx' ELSE outcome END)`
 
 // failed are the columns of failed calls that are read. All clients outside count as one client.
-var failed = `call_no, call_id, ts_ns, protocol, host, error, conn_id, stream_id, src_ip, endpoint, ` + terms.Who("src_") + ` AS client, ` + terms.Client("src_") + ` AS src,
+var failed = `call_no, call_id, ts_ns, protocol, host, src_ip, endpoint, coalesce(error = '` + table.Undelivered + `', false) AS reported, ` + terms.Who("src_") + ` AS client, ` + terms.Client("src_") + ` AS src,
 	` + terms.Server + ` AS dst, ` + class + ` AS class, ` + terms.Fate + ` AS delivery, ` + terms.FailureStatus + ` AS status, ` + terms.Took + ` / 1000.0 AS took, NOT ` + terms.WaitSeen + ` AS blind, coalesce(` + terms.Unanswered + `, false) AS waited, coalesce(` + terms.SaysTimeout + `, false) AS told, ` + harmless + ` AS harmless`
 
 // harmless is the SQL condition for failures that are part of normal use: a client asks whether a server has something.
@@ -129,7 +129,6 @@ var harmless = func() string {
 type classRow struct {
 	ClassCount
 	Blind   int64 `json:"blind"`   // datagrams; see ask.Waits
-	Resets  int64 `json:"resets"`  // calls without a response on connections that one side reset
 	Lookups int64 `json:"lookups"` // look-ups in DNS
 	Unknown int64 `json:"unknown"` // of these, for names that do not exist
 }
@@ -199,7 +198,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if !rows.InMemory {
 		rows.From, rows.Where = "(SELECT "+terms.Key(c, "")+failed+" FROM calls WHERE "+rows.Where+")", "true"
 	}
-	classes, _, err := ask.Rows[classRow](ctx, rows.Case, 10, `SELECT class, count(*) AS calls, count(*) FILTER (blind) AS blind, count(*) FILTER (error = 'reset' AND stream_id IS NULL AND protocol <> 'dns') AS resets,
+	classes, _, err := ask.Rows[classRow](ctx, rows.Case, 10, `SELECT class, count(*) AS calls, count(*) FILTER (blind) AS blind,
 		count(*) FILTER (protocol = 'dns') AS lookups, count(*) FILTER (protocol = 'dns' AND contains(status, 'NXDOMAIN')) AS unknown FROM `+rows.From+" GROUP BY 1 ORDER BY 2 DESC, 1", rows.Args...)
 	if err != nil {
 		return nil, err
@@ -208,7 +207,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	for _, n := range classes {
 		out.Classes = append(out.Classes, n.ClassCount)
 		out.Total += n.Calls
-		sum.Blind, sum.Resets, sum.Lookups, sum.Unknown = sum.Blind+n.Blind, sum.Resets+n.Resets, sum.Lookups+n.Lookups, sum.Unknown+n.Unknown
+		sum.Blind, sum.Lookups, sum.Unknown = sum.Blind+n.Blind, sum.Lookups+n.Lookups, sum.Unknown+n.Unknown
 	}
 	if out.Unanswered, err = ask.FatesOf(ctx, c, w.Where, w.Args...); err != nil {
 		return nil, err
@@ -220,7 +219,7 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 		return nil, err
 	}
 	if out.Total > sum.Lookups {
-		if err := out.groups(ctx, c, w, rows, sum.Resets > 0, !in.NoCauses, broken); err != nil {
+		if err := out.groups(ctx, c, w, rows, !in.NoCauses, broken); err != nil {
 			return nil, err
 		}
 	}
@@ -306,22 +305,10 @@ type sample struct {
 	No     int64 `json:"call_no"`
 }
 
-// named is SQL for the failed calls except DNS with their status, which names the side that reset the connection.
-func named(c *forensics.Case, rows *ask.CallTable) string {
-	return fmt.Sprintf(`f AS MATERIALIZED (SELECT * FROM %s WHERE protocol <> 'dns'), y AS (%s),
-		e AS (SELECT f.* REPLACE (f.status || CASE WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'client' THEN '%s' WHEN f.error = 'reset' AND f.stream_id IS NULL AND y.side = 'server' THEN '%s' ELSE '' END AS status)
-			FROM f LEFT JOIN y ON y.conn_id = CASE WHEN f.error = 'reset' THEN f.conn_id END%s)`,
-		rows.From, terms.ResetBy(c, "l.conn_id IN (SELECT conn_id FROM f WHERE error = 'reset')"), chain.ResetWords("client"), chain.ResetWords("server"), terms.SameBundle(c, "y", "f"))
-}
-
-// groups sets the groups and, if causes is true, their origins. resets is whether any of the connections was reset, broken
-// whether the case has connections that were not completed.
-func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, resets, causes, broken bool) error {
-	from := "e AS (SELECT * FROM " + rows.From + " WHERE protocol <> 'dns')"
-	if resets {
-		from = named(c, rows)
-	}
-	sql := fmt.Sprintf(`WITH %[1]s,
+// groups sets the groups and, if causes is true, their origins. broken is whether the case has connections that were not
+// completed.
+func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, rows *ask.CallTable, causes, broken bool) error {
+	sql := fmt.Sprintf(`WITH e AS (SELECT * FROM %[1]s WHERE protocol <> 'dns'),
 		m AS (SELECT quantile_disc(ts_ns, [0.1, 0.3, 0.5, 0.7, 0.9]) AS at, count(*) AS total FROM e),
 		n AS (SELECT src, src_ip, dst, protocol, endpoint, status, class, delivery, ts_ns, took, waited, told, harmless, call_id, %[2]s, call_no, list_min(list_transform(m.at, a -> abs(a - ts_ns))) AS far, m.total FROM e, m),
 		o AS (SELECT n.*, (ts_ns - lag(ts_ns) OVER g) / 1e6 AS gap, row_number() OVER (PARTITION BY src, dst, protocol, endpoint, status, class, delivery ORDER BY far, ts_ns, bundle, call_no) AS nth FROM n
@@ -331,7 +318,7 @@ func (f *Answer) groups(ctx context.Context, c *forensics.Case, w *ask.Window, r
 			quantile_disc(gap, 0.1) AS gap_p10, quantile_disc(gap, 0.5) AS gap_p50, quantile_disc(gap, 0.9) AS gap_p90, count(*) FILTER (gap > 10000) AS pauses,
 			list_transform(arg_min(call_id, (ts_ns, bundle, call_no), 3), x -> lower(hex(x))) AS call_ids,
 			arg_min({'bundle': bundle, 'call_no': call_no}, (ts_ns, bundle, call_no), %[3]d) FILTER (nth <= %[3]d AND (far <= %[4]d OR nth = 1 OR total <= %[5]d)) AS sample
-		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status, delivery LIMIT %[6]d`, from, terms.BundleOf(c, ""), maxExamined, chain.NearTime, chain.MaxSeeds, w.Limit+1)
+		FROM o GROUP BY ALL ORDER BY calls DESC, first_ns, src, dst, endpoint, status, delivery LIMIT %[6]d`, rows.From, terms.BundleOf(c, ""), maxExamined, chain.NearTime, chain.MaxSeeds, w.Limit+1)
 	list, more, err := ask.Rows[group](ctx, rows.Case, w.Limit, sql, rows.Args...)
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ type Happened struct {
 	CallIDs []string `json:"call_ids" jsonschema:"the first failed requests, then the first calls of the origin"`
 
 	from, to int64
+	more     bool // failed is of the listed groups, and there are more
 }
 
 // Holder is a client with open connections.
@@ -220,7 +221,7 @@ func (f *Answer) began(list []FailureGroup) (shares []Share, followed int) {
 // sameWait reports whether two origins are the same wait for an answer: their callers gave up, or the server says so.
 func sameWait(a, b *chain.Origin) bool {
 	waited := func(o *chain.Origin) bool {
-		return o.What == "no_answer" && !strings.HasPrefix(o.Status, "reset by the server") || strings.HasSuffix(o.Status, "DEADLINE_EXCEEDED") || strings.HasSuffix(o.Status, ", abandoned")
+		return o.What == "no_answer" && endedWords(o.Status) == "" || strings.HasSuffix(o.Status, "DEADLINE_EXCEEDED") || strings.HasSuffix(o.Status, ", abandoned")
 	}
 	return a.Src == b.Src && a.Dst == b.Dst && a.Protocol == b.Protocol && a.Endpoint == b.Endpoint && a.Protocol != "tcp" && waited(a) && waited(b)
 }
@@ -298,7 +299,7 @@ func (f *Answer) besides(told *FailureGroup) string {
 // requests describes requests that failed.
 func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Window, list []FailureGroup, users bool) (*Happened, error) {
 	h := &Happened{Users: users, Service: list[0].Dst, CallIDs: slices.Clone(list[0].CallIDs[:min(2, len(list[0].CallIDs))])}
-	var endpoints, services []string
+	var endpoints, services, protocols []string
 	for _, g := range list {
 		from, to := nanos(g.First), nanos(g.Last)
 		if h.from == 0 || from < h.from {
@@ -307,13 +308,14 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 		h.to = max(h.to, to)
 		h.Failed += g.Calls
 		h.Clients = ask.AddName(h.Clients, g.Src)
-		endpoints, services = add(endpoints, g.Endpoint), add(services, g.Dst)
+		endpoints, services, protocols = add(endpoints, g.Endpoint), add(services, g.Dst), add(protocols, g.Protocol)
 	}
 	h.From, h.To = when.Stamp(h.from), when.Stamp(h.to)
 	var err error
-	if h.Of, err = h.count(ctx, c, all, services, endpoints); err != nil {
+	if h.Of, err = h.count(ctx, c, all, services, endpoints, protocols); err != nil {
 		return nil, err
 	}
+	h.more = f.more
 	text := h.span() + h.share(requestWords(&list[0], endpoints, services)) + " failed"
 	if f.originOf(&list[0]) == nil {
 		g := &list[0]
@@ -326,7 +328,7 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 		if err != nil {
 			return nil, err
 		}
-		h.What = ownWords(g, asks) + "." + where
+		h.What = ownWords(list, asks) + "." + where
 	} else if err := f.origin(ctx, c, all, h, list); err != nil {
 		return nil, err
 	}
@@ -381,7 +383,7 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin) (text string, usedUp bool, err error) {
 	p := f.place(o)
 	if port, err := strconv.ParseInt(strings.TrimPrefix(o.Endpoint, connectTo), 10, 64); err == nil && o.Protocol == "tcp" {
-		p.reported = f.reportWords(o.Src, o.Dst, port)
+		p.reported = f.reportWords(connecting(o.Src, o.Dst, port))
 	}
 	if len(o.CallIDs) > 0 {
 		if p.reply, err = replies(ctx, c, o.CallIDs); err != nil {
@@ -508,17 +510,20 @@ func (h *Happened) victims(ctx context.Context, c *forensics.Case, all *ask.Wind
 	return plural.Sprintf(" Only requests of %s failed: %d of %d, of ", words(s.bad), s.Slow, s.Calls) + s.rest() + plural.Sprintf(" none of %d.", s.Others), nil
 }
 
-// count counts the requests to endpoints of services from the first failed one to the last.
-func (h *Happened) count(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints []string) (int64, error) {
-	who := ""
-	if h.Users {
-		who = " AND " + terms.Who("src_") + " NOT IN (SELECT DISTINCT " + terms.Who("dst_") + " FROM calls WHERE " + all.Where + " AND " + terms.RequestIn(c) + ")"
+// count counts the requests that a sentence speaks of, from the first failed one to the last: those to some endpoints of
+// services, or, if these are too many to be named, all in some protocols.
+func (h *Happened) count(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints, protocols []string) (int64, error) {
+	column, kinds := "endpoint", endpoints
+	if len(endpoints) > maxEndpoints {
+		column, kinds = "protocol", protocols
 	}
-	args := all.Values(h.from, h.to, strings.Join(services, separator), strings.Join(endpoints, separator))
+	where := all.Where + " AND ts_ns BETWEEN ? AND ? AND " + terms.Server + " IN (SELECT unnest(string_split(?, chr(31)))) AND " + column + " IN (SELECT unnest(string_split(?, chr(31))))"
+	args := all.Values(h.from, h.to, strings.Join(services, separator), strings.Join(kinds, separator))
 	if h.Users {
+		where += " AND " + terms.Who("src_") + " NOT IN (SELECT DISTINCT " + terms.Who("dst_") + " FROM calls WHERE " + all.Where + " AND " + terms.RequestIn(c) + ")"
 		args = append(args, all.Args...)
 	}
-	n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+all.Where+" AND ts_ns BETWEEN ? AND ? AND "+terms.Server+" IN (SELECT unnest(string_split(?, chr(31)))) AND endpoint IN (SELECT unnest(string_split(?, chr(31))))"+who, args...)
+	n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+where, args...)
 	return max(n, h.Failed), err
 }
 
@@ -554,6 +559,8 @@ func (h *Happened) span() string {
 // share says how many of the requests failed. what has their singular and plural.
 func (h *Happened) share(what [2]string) string {
 	switch {
+	case h.more && h.Failed < h.Of:
+		return plural.Sprintf("at least %d of ", h.Failed) + plural.Count(h.Of, what[0], what[1])
 	case h.Of == 1:
 		return "the only " + what[0]
 	case h.Failed == h.Of && h.Of == 2:
@@ -614,7 +621,18 @@ func (f *Answer) lookupWords(name string) (what, how string) {
 	for _, s := range f.lookups.Codes {
 		statuses = add(statuses, cmp.Or(dnsWords(s), "no answer"))
 	}
-	return what, words(statuses) + " from " + words(f.lookups.Asked)
+	if len(statuses) > 0 {
+		how = words(statuses) + " from " + words(f.lookups.Asked)
+	}
+	if f.lookups.Told {
+		if how != "" {
+			how += "; "
+		}
+		how += "not delivered to " + words(f.lookups.Asked) + f.reportWords(func(u *ask.Undelivered) bool {
+			return u.Protocol == "udp" && slices.Contains(f.lookups.Asked, u.Dst)
+		})
+	}
+	return what, how
 }
 
 // attempts describes connections that nobody accepted.
@@ -629,7 +647,7 @@ func (f *Answer) attempts() *Happened {
 	if x.What == "unanswered" {
 		how = " not answered"
 	} else if x.Port != nil {
-		how += f.reportWords(x.Src, x.Dst, *x.Port)
+		how += f.reportWords(connecting(x.Src, x.Dst, *x.Port))
 	}
 	h.What = h.span() + plural.Count(x.Connections, "connection", "connections") + " from " + x.Src + " to " + port + " of " + x.Dst + " " + ask.Were(x.Connections) + how + "."
 	return h

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/failures"
 	"github.com/pcapsule/pcapsule/samples/traffic"
@@ -54,5 +55,19 @@ func TestUsersAreCountedApartFromHops(t *testing.T) {
 	if h == nil || !h.Users || h.Failed != 35 || h.Of != 35 || f.Total != 70 || len(h.Holders) != 1 || h.Holders[0].Connections != 5 {
 		got, _ := json.Marshal(h)
 		t.Errorf("%d failed calls, %s", f.Total, got)
+	}
+}
+
+// A sentence about the listed kinds of failures does not claim to count all.
+func TestASentenceAboutSomeKinds(t *testing.T) {
+	var w traffic.Capture
+	for _, i := range traffic.Incidents() {
+		if i.Name == "hung up" {
+			i.Make(&w)
+		}
+	}
+	f := asktest.Must[*failures.Answer](t)(failures.Ask(ctx, asktest.OpenMade(t, &w), failures.In{Scope: ask.Scope{Limit: 5}}))
+	if want := "at least 9 of "; f.Happened == nil || !strings.Contains(f.Happened.What, want) || f.Total != 12 {
+		t.Errorf("%d calls failed, want %q in %+v", f.Total, want, f.Happened)
 	}
 }

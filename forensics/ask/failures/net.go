@@ -28,7 +28,8 @@ type NameFailure struct {
 type lookups struct {
 	Sum    int64    `json:"all_calls"`
 	Hosts  int64    `json:"all_names"`
-	Codes  []string `json:"all_statuses"`
+	Codes  []string `json:"all_statuses"` // of answers, and of those without
+	Told   bool     `json:"all_reported"` // ICMP errors are about some
 	Asked  []string `json:"all_servers"`
 	Begin  int64    `json:"all_from"` // ns, the first
 	Finish int64    `json:"all_to"`
@@ -45,13 +46,13 @@ func (f *Answer) names(ctx context.Context, w *ask.Window, rows *ask.CallTable, 
 		NameFailure
 		lookups
 	}
-	list, more, err := ask.Rows[row](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, status, min(client) AS client, count(DISTINCT (src_ip, client)) AS clients, count(*) AS calls, list_sort(list(DISTINCT dst)) AS asked,
-			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE protocol = 'dns' GROUP BY 1, 2),
+	list, more, err := ask.Rows[row](ctx, rows.Case, w.Limit, fmt.Sprintf(`WITH f AS (SELECT lower(coalesce(host, '')) AS name, status, reported, min(client) AS client, count(DISTINCT (src_ip, client)) AS clients, count(*) AS calls, list_sort(list(DISTINCT dst)) AS asked,
+			min(ts_ns) AS a, max(ts_ns) AS b, list_transform(arg_min(call_id, (ts_ns, call_id), 3), x -> lower(hex(x))) AS call_ids FROM %s WHERE protocol = 'dns' GROUP BY 1, 2, 3),
 		%s,
 		n AS (SELECT f.*, s.name IS NOT NULL AS search_list FROM f LEFT JOIN s ON s.name = f.name AND contains(f.status, 'NXDOMAIN')),
-		h AS (SELECT coalesce(sum(calls), 0)::BIGINT AS all_calls, count(DISTINCT name) AS all_names, list_sort(list(DISTINCT status)) AS all_statuses, list_sort(list_distinct(flatten(list(asked)))) AS all_servers,
+		h AS (SELECT coalesce(sum(calls), 0)::BIGINT AS all_calls, count(DISTINCT name) AS all_names, coalesce(list_sort(list(DISTINCT status) FILTER (NOT reported)), []) AS all_statuses, coalesce(bool_or(reported), false) AS all_reported, list_sort(list_distinct(flatten(list(asked)))) AS all_servers,
 			min(a) AS all_from, max(b) AS all_to FROM n WHERE NOT search_list)
-		SELECT n.* EXCLUDE (a, b, asked), asked[1:3] AS servers, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, h.*
+		SELECT n.* EXCLUDE (a, b, asked, reported), asked[1:3] AS servers, make_timestamp_ns(a) AS first, make_timestamp_ns(b) AS last, h.*
 		FROM (SELECT * FROM n ORDER BY search_list, calls DESC, name, status LIMIT %d) n, h ORDER BY search_list, calls DESC, name, status`, rows.From, searches, w.Limit+1), rows.Args...)
 	f.Truncated = f.Truncated || more
 	for _, r := range list {

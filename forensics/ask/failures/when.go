@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
+	"github.com/pcapsule/pcapsule/forensics/ask/terms"
 )
 
 // when describes the pattern in time.
@@ -53,7 +54,11 @@ func (g *group) limit() string {
 	}
 	text := "most took " + span(low, high) + ", likely a timeout"
 	if g.Waited {
-		text = "most waits ended after " + span(low, high) + " without a response, likely a timeout"
+		what := "a response"
+		if g.Delivery == terms.FateInPart {
+			what = "the whole response"
+		}
+		text = "most waits ended after " + span(low, high) + " without " + what + ", likely a timeout"
 	} else if !g.Told && !g.waitedBelow(low) {
 		return ""
 	}

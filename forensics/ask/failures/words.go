@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/pcapsule/pcapsule/exporter/table"
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/chain"
@@ -17,13 +16,16 @@ import (
 	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
+// maxEndpoints is how many endpoints a sentence names. Of more it says what they are to.
+const maxEndpoints = 3
+
 // requestWords are the singular and plural of what was asked for.
 func requestWords(g *FailureGroup, endpoints, services []string) [2]string {
 	to := " to " + words(services)
 	if g.Class == "tls" {
 		return [2]string{"TLS handshake" + to, "TLS handshakes" + to}
 	}
-	if len(endpoints) > 3 {
+	if len(endpoints) > maxEndpoints {
 		return [2]string{"request" + to, "requests" + to}
 	}
 	if g.Protocol == "icmp" { // its names are words: echo_request
@@ -50,28 +52,11 @@ func words(list []string) string {
 	return list[0]
 }
 
-// broken matches the status of a response that did not come whole, or too late.
-var broken = regexp.MustCompile(`^[0-9]+ .*, (cut|gap|reset|timeout|abandoned)$`)
-
-// ownWords say how a request ended below which nothing failed. asks is whether its server made calls of its own.
-func ownWords(g *FailureGroup, asks bool) string {
+// ownWords say how requests ended below which nothing failed. asks is whether their server made calls of its own.
+func ownWords(list []FailureGroup, asks bool) string {
+	g := &list[0]
 	if g.Class == "no_answer" {
-		text := ": " + at(g.Protocol, g.Dst) + " did not answer"
-		if m := broken.FindStringSubmatch(g.Status); m != nil {
-			if text = ": the answers of " + at(g.Protocol, g.Dst) + " broke off"; m[1] == table.Abandoned {
-				text = ": " + at(g.Protocol, g.Dst) + " answered after its callers had given up"
-			}
-		}
-		if g.Delivery == terms.FateNotDelivered {
-			text = ": they were not delivered to " + at(g.Protocol, g.Dst)
-		}
-		if strings.HasPrefix(g.Status, "reset") {
-			text += " (" + g.Status + ")"
-		}
-		if g.Limit != "" {
-			text += "; " + g.Limit
-		}
-		return text
+		return ": " + unansweredWords(list)
 	}
 	said := ""
 	if len(g.Said) > 0 {
@@ -82,6 +67,62 @@ func ownWords(g *FailureGroup, asks bool) string {
 		text += "; nothing that " + at(g.Protocol, g.Dst) + " itself asked for was seen to fail"
 	}
 	return text
+}
+
+// unansweredWords say what became of requests without a complete response, and who ended their connections.
+func unansweredWords(list []FailureGroup) string {
+	g := &list[0]
+	who, ended := at(g.Protocol, g.Dst), endedWords(g.Status)
+	text := who + " did not answer"
+	switch {
+	case g.Delivery == terms.FateLate:
+		text, ended = who+" answered after its callers had given up", ""
+	case g.Delivery == terms.FateNotDelivered:
+		text = "they were not delivered to " + who
+	case g.Delivery == terms.FateInPart:
+		text = "the answers of " + who + " broke off"
+	case ended != "":
+		text, ended = who+" "+ended+" instead of answering", ""
+	}
+	if ended != "" {
+		text += ": it " + ended
+	}
+	if strings.HasSuffix(g.Status, gaveUp) {
+		text += ", and its callers gave up"
+	}
+	if low, high := waited(list); text != who+" did not answer" && g.Limit == "" && low >= 1 {
+		text += " after " + span(low, high)
+	}
+	if g.Limit != "" {
+		text += "; " + g.Limit
+	}
+	return text
+}
+
+// Ends of a status that says who ended the connection.
+const (
+	gaveUp   = "by the client, which gave up"
+	byServer = " by the server"
+)
+
+// endedWords say that a server ended the connection of a call before its response was complete, if its status says so.
+func endedWords(status string) string {
+	how, found := strings.CutSuffix(status, byServer)
+	if !found {
+		return ""
+	}
+	return how[strings.LastIndexByte(how, ' ')+1:] + " the connection"
+}
+
+// waited are the shortest and the longest time, in milliseconds, of groups that ended as the first.
+func waited(list []FailureGroup) (low, high float64) {
+	low = math.Inf(1)
+	for _, g := range list {
+		if g.Status == list[0].Status && g.MinMs != nil && g.MaxMs != nil {
+			low, high = min(low, *g.MinMs), max(high, *g.MaxMs)
+		}
+	}
+	return low, high
 }
 
 // dnsWords is the status of an answer of DNS without its number.
@@ -115,11 +156,15 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 	case p.Part && p.Lost:
 		return "the answer of " + who + " to " + o.Endpoint + " did not arrive whole: its caller did not acknowledge all of it within " + chain.LengthOf(p.Gave*1000), usedUp
 	case p.Part:
-		return "the answer of " + who + " to " + o.Endpoint + " broke off", usedUp
+		text = "the answer of " + who + " to " + o.Endpoint + " broke off"
+		if ended := endedWords(o.Status); ended != "" {
+			text += ": it " + ended
+		}
+		return text, usedUp
 	case p.lost:
 		return o.Endpoint + " was not delivered to " + who + ": no acknowledgement" + waited, usedUp
-	case strings.HasPrefix(o.Status, "reset by the server"):
-		return who + " reset the connection instead of answering " + o.Endpoint, usedUp
+	case endedWords(o.Status) != "":
+		return who + " " + endedWords(o.Status) + " instead of answering " + o.Endpoint, usedUp
 	case o.What == "no_answer":
 		return who + " did not answer " + o.Endpoint + waited, usedUp
 	case o.What == "slow":
@@ -133,20 +178,34 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 // connectTo is before the port in the endpoint of an origin that is a connection.
 const connectTo = "connect to port "
 
-// reportWords say who reported that connections cannot be made, and why; empty if nobody did.
-func (f *Answer) reportWords(src, dst string, port int64) string {
-	i := slices.IndexFunc(f.ICMP, func(u ask.Undelivered) bool {
-		return u.Protocol == "tcp" && u.Src == src && u.Dst == dst && u.Port != nil && *u.Port == port
-	})
-	if i < 0 {
+// reportWords say who reported by ICMP that some packets were not delivered, and why; empty if nobody did.
+func (f *Answer) reportWords(some func(*ask.Undelivered) bool) string {
+	var by, why []string
+	for i := range f.ICMP {
+		u := &f.ICMP[i]
+		if !some(u) {
+			continue
+		}
+		for _, host := range u.By {
+			by = ask.AddName(by, host)
+		}
+		text := u.What
+		if _, after, found := strings.Cut(text, " "); found {
+			text = after
+		}
+		why = add(why, "'"+strings.ReplaceAll(strings.Replace(text, "prohibited", "administratively prohibited", 1), "_", " ")+"'")
+	}
+	if len(by) == 0 {
 		return ""
 	}
-	_, why, found := strings.Cut(f.ICMP[i].What, " ")
-	if !found {
-		why = f.ICMP[i].What
+	return ": " + words(by) + " reported " + words(why) + " by ICMP"
+}
+
+// connecting selects the reports about connections from a client to a port of a server.
+func connecting(src, dst string, port int64) func(*ask.Undelivered) bool {
+	return func(u *ask.Undelivered) bool {
+		return u.Protocol == "tcp" && u.Src == src && u.Dst == dst && u.Port != nil && *u.Port == port
 	}
-	why = strings.ReplaceAll(strings.Replace(why, "prohibited", "administratively prohibited", 1), "_", " ")
-	return ": " + words(f.ICMP[i].By) + " reported '" + why + "' by ICMP"
 }
 
 // connectWords say how a server treated attempts to connect. reported are ICMP errors about them.

@@ -137,7 +137,7 @@ func AskService(ctx context.Context, c *forensics.Case, in ServiceIn) (*Service,
 }
 
 // serviceColumns are the columns that the facts about a service use.
-const serviceColumns = `path, endpoint, outcome, waited_us, call_no, call_id, ts_ns, elapsed_us, transport, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id, idempotency_key,
+const serviceColumns = `path, endpoint, outcome, waited_us, ended_by, call_no, call_id, ts_ns, elapsed_us, transport, protocol, method, query_string, host, status_code, status_text, failed, error, request_bytes, response_bytes, request_body_sha256, request_id, trace_id, idempotency_key,
 	src_id, src_who, src_kind, src_pod, src_node, dst_id, dst_who, dst_pod, dst_node`
 
 // serviceAnswer collects one answer.

@@ -91,9 +91,12 @@ var Serving = table.ProtocolsIn(func(t *table.Traits) bool { return t.Serves })
 // Web are the protocols with requests of HTTP.
 var Web = table.ProtocolsIn(func(t *table.Traits) bool { return t.Web })
 
+// why is the SQL for why a call has no complete response. Who ended the connection says more than that it ended.
+const why = `CASE WHEN error IN ('no_response', 'cut', 'reset') AND ended_by IS NOT NULL THEN CASE error WHEN 'reset' THEN error ELSE 'closed' END || ' by the ' || ended_by || CASE ended_by WHEN 'client' THEN ', which gave up' ELSE '' END ELSE error END`
+
 // status is the SQL for the status of a call, null if it has none. Without a response, the status code of a row is that of
-// the request, as in ICMP. A response that broke off or came too late has its status and why: "200 OK, reset".
-const status = `CASE WHEN error = 'no_response' THEN error END, status_code::VARCHAR || coalesce(' ' || status_text, '') || CASE WHEN outcome = 'no_answer' AND error IN ('reset', 'timeout', 'cut', 'gap', 'abandoned') THEN ', ' || error ELSE '' END, status_text, error`
+// the request, as in ICMP. A response that broke off or came too late has its status and why: "200 OK, reset by the server".
+const status = `CASE WHEN error = 'no_response' THEN ` + why + ` END, status_code::VARCHAR || coalesce(' ' || status_text, '') || CASE WHEN outcome = 'no_answer' AND error IN ('reset', 'timeout', 'cut', 'gap', 'abandoned') THEN ', ' || ` + why + ` ELSE '' END, status_text, ` + why
 
 // Status is the SQL for the status of a call, empty if it has none.
 const Status = "coalesce(" + status + ", '')"
@@ -136,15 +139,18 @@ const Unanswered = "(outcome = 'no_answer' AND " + WaitSeen + ")"
 const (
 	FateNotDelivered = "not delivered"
 	FateNotAnswered  = "delivered and not answered"
+	FateInPart       = "answered in part"
 	FateLate         = "answered too late"
 	FateUnknown      = "delivery unknown" // the capture does not show it
 )
 
 // Fates are all of them.
-func Fates() []string { return []string{FateNotDelivered, FateNotAnswered, FateLate, FateUnknown} }
+func Fates() []string {
+	return []string{FateNotDelivered, FateNotAnswered, FateInPart, FateLate, FateUnknown}
+}
 
 // Fate is the SQL for what became of the request of a call without a response; empty for one with a response.
-const Fate = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' AND elapsed_us > waited_us THEN '` + FateLate + `' WHEN request_delivered = '` + table.NotDelivered + `' THEN '` + FateNotDelivered + `'
+const Fate = `(CASE WHEN outcome <> 'no_answer' THEN '' WHEN error = '` + table.Abandoned + `' AND elapsed_us > waited_us THEN '` + FateLate + `' WHEN response_bytes > 0 THEN '` + FateInPart + `' WHEN request_delivered = '` + table.NotDelivered + `' THEN '` + FateNotDelivered + `'
 	WHEN request_delivered = '` + table.Delivered + `' THEN '` + FateNotAnswered + `' ELSE '` + FateUnknown + `' END)`
 
 // SaysTimeout is the SQL condition that the response of a failed call says that a time had passed: 408 and 504 of HTTP and

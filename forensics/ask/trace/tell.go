@@ -148,7 +148,7 @@ func (t *Answer) chain(list []*chain.Step, children map[*chain.Step][]*chain.Ste
 			t.Truncated = true
 			continue
 		}
-		row := Step{Call: s.Call(), Step: i + 1, AtMs: chain.Millis(s.Start - root.Start), SelfMs: chain.Millis(chain.SelfTime(s, children[s])), Asked: s.Hit, Said: text[s.Key()]}
+		row := Step{Call: s.Call(), Step: i + 1, Failed: s.Failed, AtMs: chain.Millis(s.Start - root.Start), SelfMs: chain.Millis(chain.SelfTime(s, children[s])), Asked: s.Hit, Said: text[s.Key()]}
 		if i > 0 && s.Link != nil {
 			row.Parent, row.Confidence, row.Sure, row.How = number[s.Link.Parent], s.Link.Confidence, chain.Sure(s.Link.Confidence), s.Link.How
 			row.QueueMs = chain.Millis(s.Link.Queue)

@@ -64,6 +64,7 @@ type Step struct {
 	ask.Call
 	Step       int      `json:"step" jsonschema:"number in the chain, from 1"`
 	Parent     int      `json:"parent,omitempty" jsonschema:"step of the parent call; 0 for the outermost call"`
+	Failed     bool     `json:"failed,omitempty"`
 	AtMs       float64  `json:"at_ms" jsonschema:"start, relative to the start of the chain"`
 	SelfMs     float64  `json:"self_ms" jsonschema:"elapsed time without the calls it waited for"`
 	QueueMs    float64  `json:"queue_ms,omitempty" jsonschema:"time between publishing the message and getting it, in a broker; nobody waits for it"`
