@@ -67,6 +67,7 @@ type infoResult struct {
 	Unread     []ask.UndissectedUse `json:"undissected"`
 	Accounts   bundle.Accounts      `json:"accounts"`
 	Coverage   []infoGap            `json:"holes"`
+	Quiet      []infoQuiet          `json:"quiet,omitempty"`
 	Talkers    []talker             `json:"top_talkers"`
 	NotIP      []bundle.Count       `json:"not_ip"` // packets that are not IP, by kind
 	Anomalies  []infoCount          `json:"anomalies"`
@@ -341,7 +342,16 @@ func (r *infoResult) readGaps(c *forensics.Case, m *bundle.Manifest) error {
 	for _, h := range cov.Holes {
 		r.Coverage = append(r.Coverage, infoGap{h.Source, h.Reason, bundle.At(h.From), bundle.At(h.To), h.Packets, h.Detail})
 	}
+	for _, q := range cov.Quiet {
+		r.Quiet = append(r.Quiet, infoQuiet{bundle.At(q.From), bundle.At(q.To)})
+	}
 	return err
+}
+
+// infoQuiet is a long time without a packet, in which the recorder may have paused.
+type infoQuiet struct {
+	From *bundle.Time `json:"from"`
+	To   *bundle.Time `json:"to"`
 }
 
 // timeSpan writes two times, with their day once if it is the same, and the time between them.
@@ -375,6 +385,13 @@ func (r *infoResult) printDoubts(w io.Writer) {
 			break
 		}
 		fmt.Fprintf(w, "  gap        %s\n", r.gapText(&h))
+	}
+	for i, q := range r.Quiet {
+		if i == 3 {
+			fmt.Fprintln(w, plural.Sprintf("             … %d more long {time|times}", len(r.Quiet)-i))
+			break
+		}
+		fmt.Fprintf(w, "  no packet  from %s: nothing was sent, or nothing was recorded\n", timeSpan(q.From, q.To))
 	}
 	for i, n := range r.Anomalies {
 		label := "anomalies"

@@ -289,9 +289,11 @@ func (e *env) afterTable(ctx context.Context, cs *forensics.Case, res *forensics
 			e.Remark("What was not recorded: %s", gapsText(cov))
 		}
 	case shown == 0 && cov.Whole():
-		e.Remark("No matches. The whole time range was captured.")
+		e.Remark("%s", ask.Nothing)
+	case shown == 0 && cov.State == forensics.Complete && cov.Unread:
+		e.Remark("%s", ask.NothingInRead)
 	case shown == 0 && cov.State == forensics.Complete:
-		e.Remark("No matches. Not everything could be read.")
+		e.Remark("%s", ask.NothingHeard)
 	case cov.State == forensics.Partial:
 		e.Remark("The time range was only partly captured: %s", gapsText(cov))
 	}

@@ -15,7 +15,10 @@ const (
 	maxHoles     = 1000   // gaps listed in one answer
 
 	minPause = int64(10e9) // ns between two recordings above which it can be a gap
-	edge     = int64(1e6)  // ns before the first and after the last packet that are a gap: many name times by the millisecond
+
+	minQuiet  = int64(60e9)   // ns without a packet above which a recording can have paused
+	longQuiet = int64(3600e9) // ns of it that are named, if they are not a fifth of the time
+	edge      = int64(1e6)    // ns before the first and after the last packet that are a gap: many name times by the millisecond
 )
 
 // CoverageState is whether the requested time was recorded.
@@ -33,13 +36,17 @@ type Coverage struct {
 	State    CoverageState
 	From, To int64 // requested time, or the whole case; nanoseconds since 1970 UTC, both inclusive
 	Holes    []Hole
-	More     int64 // number of gaps above the limit, which are not listed
-	Unread   bool  // something that was recorded in the time could not be read, see readUnread
+	More     int64  // number of gaps above the limit, which are not listed
+	Quiet    []Span // by time: nothing was sent, or recorders that state no pauses paused
+	Unread   bool   // something that was recorded in the time could not be read, see readUnread
 }
 
 // Whole reports whether an empty answer about the time proves that there was nothing: all of it was recorded, and all
 // that was recorded was read.
-func (c *Coverage) Whole() bool { return c.State == Complete && !c.Unread }
+func (c *Coverage) Whole() bool { return c.State == Complete && !c.Unread && len(c.Quiet) == 0 }
+
+// Span is a time range, both ends inclusive, in nanoseconds since 1970 UTC.
+type Span struct{ From, To int64 }
 
 // Hole is a coverage gap: a part of the requested time that was not recorded, or only in part.
 type Hole struct {
@@ -56,6 +63,7 @@ type Stretch struct {
 	Hole
 	Recorded bool
 	Silence  int64 // longest time between two packets of a recorded one, ns
+	Quiet    int64 // when it began, if the recorder may have paused then; else 0
 }
 
 // Coverage returns the coverage of a time window, both ends inclusive; 0 leaves an end open.
@@ -115,6 +123,7 @@ func Cover(r Recording, from, to int64) Coverage {
 		return out
 	}
 	out.pauses(known)
+	out.quiets(known)
 	slices.SortStableFunc(out.Holes, func(a, b Hole) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
 	out.State = Complete
 	if len(out.Holes) > 0 {
@@ -148,8 +157,36 @@ func (o *Coverage) pauses(known []Stretch) {
 	}
 }
 
+// quiets finds the long times without a packet that are no gaps, unless a recorder states that it did not pause. known is
+// sorted.
+func (o *Coverage) quiets(known []Stretch) {
+	var heard []Span
+	for _, s := range known {
+		switch {
+		case !s.Recorded:
+		case s.Quiet == 0 || s.Silence < minQuiet:
+			heard = append(heard, Span{s.From, s.To})
+		default:
+			heard = append(heard, Span{s.From, s.Quiet}, Span{s.Quiet + s.Silence, s.To})
+		}
+	}
+	slices.SortFunc(heard, func(a, b Span) int { return cmp.Compare(a.From, b.From) })
+	last := heard[0].To
+	for _, h := range heard {
+		from, to := max(last, o.From), min(h.From, o.To)
+		gap := func(x Hole) bool { return x.Reason == notRecorded && x.From <= h.From && x.To >= last }
+		if h.From-last >= minQuiet && to > from && (to-from >= longQuiet || to-from >= (o.To-o.From)/5) && len(o.Quiet) < maxHoles && !slices.ContainsFunc(o.Holes, gap) {
+			o.Quiet = append(o.Quiet, Span{from, to})
+		}
+		last = max(last, h.To)
+	}
+}
+
+// notRecorded is the reason of a gap that no recorder states.
+const notRecorded = "not_recorded"
+
 func (o *Coverage) unrecorded(from, to int64) {
-	o.add(Hole{Bundle: -1, From: from, To: to, Reason: "not_recorded", Detail: "no file of the case has packets of this time"})
+	o.add(Hole{Bundle: -1, From: from, To: to, Reason: notRecorded, Detail: "no file of the case has packets of this time"})
 }
 
 // readCoverage reads table coverage. A bundle without the table counts as recorded from its first to
@@ -162,7 +199,7 @@ func (c *Case) readCoverage() ([]Stretch, error) {
 		if c.several() {
 			no = "bundle"
 		}
-		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail, coalesce(silence_ns, to_ns - from_ns) FROM coverage ORDER BY from_ns, to_ns, source, reason, packets, detail, file_id, 1 LIMIT ?", maxStretches)
+		rows, err := c.db.Query(context.Background(), "SELECT "+no+", source, from_ns, to_ns, kind, reason, packets, detail, coalesce(silence_ns, to_ns - from_ns), coalesce(quiet_from_ns, 0) FROM coverage ORDER BY from_ns, to_ns, source, reason, packets, detail, file_id, 1 LIMIT ?", maxStretches)
 		if err != nil {
 			return nil, err
 		}
@@ -188,11 +225,11 @@ func (c *Case) readCoverage() ([]Stretch, error) {
 func StretchesOf(i int, m *bundle.Manifest, has bool) (out []Stretch) {
 	for _, l := range m.Derived.Lacks() {
 		if w := m.Window; l.Reason == bundle.LackFilter && w.FirstNs != nil && w.LastNs != nil {
-			out = append(out, Stretch{Hole{Bundle: i, Source: m.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false, 0})
+			out = append(out, Stretch{Hole{Bundle: i, Source: m.Derived.Kind, From: int64(*w.FirstNs), To: int64(*w.LastNs), Reason: l.Reason, Packets: l.Packets, Detail: l.Detail}, false, 0, 0})
 		}
 	}
 	if w := m.Window; !has && w.FirstNs != nil && w.LastNs != nil {
-		out = append(out, Stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true, int64(*w.LastNs - *w.FirstNs)})
+		out = append(out, Stretch{Hole{Bundle: i, From: int64(*w.FirstNs), To: int64(*w.LastNs)}, true, int64(*w.LastNs - *w.FirstNs), 0})
 	}
 	return out
 }
@@ -215,5 +252,5 @@ func (c *Case) Redactions() (out []string) {
 
 func readStretch(r *duck.Rows) Stretch {
 	return Stretch{Hole{Bundle: int(r.Int(0)), Source: r.Text(1), From: r.Int(2), To: r.Int(3), Reason: r.Text(5),
-		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded", r.Int(8)}
+		Packets: r.Int(6), Detail: r.Text(7)}, r.Text(4) == "recorded", r.Int(8), r.Int(9)}
 }

@@ -23,15 +23,16 @@ func TestPausesBetweenRecordings(t *testing.T) {
 		pause, silence time.Duration
 		sequence       [2]int // of segments of a ring; 0: captures
 		gap            bool
+		quiet          int // long times without a packet that are no gaps
 	}{
-		{"a file that continues another", time.Second, time.Second, [2]int{}, false},
-		{"files that rotate on a quiet link", 9 * time.Second, time.Second, [2]int{}, false},
-		{"a silence as within the files", 18 * time.Minute, 10 * time.Minute, [2]int{}, false},
-		{"a pause", 12 * time.Second, time.Second, [2]int{}, true},
-		{"a pause longer than silences", 21 * time.Minute, 10 * time.Minute, [2]int{}, true},
-		{"years", 7 * year, time.Second, [2]int{}, true},
-		{"segments of a recorder that ran on", time.Hour, time.Second, [2]int{3, 4}, false},
-		{"segments with a missing one between them", time.Hour, time.Second, [2]int{3, 5}, true},
+		{"a file that continues another", time.Second, time.Second, [2]int{}, false, 0},
+		{"files that rotate on a quiet link", 9 * time.Second, time.Second, [2]int{}, false, 0},
+		{"a silence as within the files", 18 * time.Minute, 10 * time.Minute, [2]int{}, false, 3},
+		{"a pause", 12 * time.Second, time.Second, [2]int{}, true, 0},
+		{"a pause longer than silences", 21 * time.Minute, 10 * time.Minute, [2]int{}, true, 2},
+		{"years", 7 * year, time.Second, [2]int{}, true, 0},
+		{"segments of a recorder that ran on", time.Hour, time.Second, [2]int{3, 4}, false, 0},
+		{"segments with a missing one between them", time.Hour, time.Second, [2]int{3, 5}, true, 0},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			first := aMinute(all, all[0].Time, x.silence)
@@ -65,8 +66,8 @@ func TestPausesBetweenRecordings(t *testing.T) {
 					if x.gap {
 						want = fmt.Sprint("partial not_recorded", pause[0], pause[1])
 					}
-					if got != want {
-						t.Errorf("%s, window %v: %s, want %s", name, w, got, want)
+					if got != want || len(cov.Quiet) != x.quiet {
+						t.Errorf("%s, window %v: %s, want %s; quiet %v", name, w, got, want, cov.Quiet)
 					}
 				}
 			}

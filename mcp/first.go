@@ -109,8 +109,11 @@ func (s *Server) fillFirst(ctx context.Context, a *tools.Invocation, p *first) e
 	switch list.Coverage.State {
 	case "complete":
 		p.Coverage = "The whole time was recorded."
+		if q := list.Coverage.Quiet; len(q) > 0 {
+			p.Coverage = plural.Sprintf("For %d long {time|times}, the first from %s, there is no packet: nothing was sent, or nothing was recorded.", len(q), formatTime(q[0].From))
+		}
 		if list.Coverage.Unread {
-			p.Coverage = "The whole time was recorded, but some of it could not be read."
+			p.Coverage += " Some of it could not be read."
 		}
 	case "partial":
 		p.Coverage = plural.Sprintf("Coverage has %d {gap|gaps}; list_cases lists them.", int64(len(list.Coverage.Holes))+list.Coverage.More)

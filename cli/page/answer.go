@@ -228,6 +228,8 @@ func (p *page) frame(top object) {
 			for _, c := range o {
 				if list, ok := c.value.([]any); ok && c.name == "holes" {
 					p.list("coverage gaps", list, 0)
+				} else if ok && c.name == "quiet" {
+					p.list("without a packet: nothing was sent, or nothing was recorded", list, 0)
 				} else if c.name == "state" {
 					text := "recorded: " + valueOf("", c.value)
 					if c.value == "complete" && o.get("unread") == true {

@@ -318,7 +318,8 @@ type Coverage struct {
 	Reason  string     `col:"reason" enc:"dict" doc:"reason of a gap: filter, policy, drop, disk, restart, retention, missing, redaction, damaged, not_scheduled, not_read (by a live run so far); empty for recorded"`
 	Packets int64      `col:"packets" doc:"number of packets recorded, or known to be lost in a gap"`
 	Detail  string     `col:"detail" doc:"further information"`
-	Silence Opt[int64] `col:"silence_ns" unit:"ns" doc:"longest time between two packets of a recorded time range; null for gaps and in older bundles"`
+	Silence Opt[int64] `col:"silence_ns" unit:"ns" doc:"longest time between two packets of a recorded time range; null for gaps"`
+	Quiet   Opt[int64] `col:"quiet_from_ns" unit:"ns" doc:"start of the longest time between two packets; null if the recorder states what it did not record, as in a ring, so that nothing was sent then"`
 }
 
 // Anomaly is input that the decoder or a dissector could not accept.

@@ -45,6 +45,7 @@ const (
 	NotRecorded   = "No packets were recorded in that time range."
 	NothingInPart = "No matches. The time range was only partly captured."
 	NothingInRead = "No matches. Not everything could be read."
+	NothingHeard  = "No matches. For a part of the time range there is no packet: nothing was sent, or nothing was recorded."
 	Nothing       = "No matches. The whole time range was captured."
 )
 
@@ -72,6 +73,8 @@ func Without(matched string, c Coverage) string {
 		return NothingInPart
 	case c.Unread:
 		return NothingInRead
+	case len(c.Quiet) > 0:
+		return NothingHeard
 	}
 	return Nothing
 }
@@ -92,12 +95,22 @@ type Coverage struct {
 	To     string `json:"to,omitempty" jsonschema:"end of the requested time, RFC 3339"`
 	Holes  []Hole `json:"holes,omitempty"`
 	More   int64  `json:"more_holes,omitempty" jsonschema:"coverage gaps that are not listed"`
+	Quiet  []Span `json:"quiet,omitempty" jsonschema:"longest times without a packet, in recordings that do not say whether they paused: nothing was sent, or nothing was recorded"`
+}
+
+// Span is a time range.
+type Span struct {
+	From string `json:"from"`
+	To   string `json:"to"`
 }
 
 // Recorded is the state as a person reads it.
 func (c Coverage) Recorded() string {
-	if c.State == string(forensics.Complete) && c.Unread {
+	switch {
+	case c.State == string(forensics.Complete) && c.Unread:
 		return NotAllRead
+	case c.State == string(forensics.Complete) && len(c.Quiet) > 0:
+		return "complete, or paused in a long silence"
 	}
 	return c.State
 }
@@ -163,6 +176,9 @@ func CoverageOf(c forensics.Coverage) Coverage {
 		out.Holes = append(out.Holes, row)
 	}
 	out.More += int64(len(list) - len(out.Holes))
+	for _, q := range c.Quiet[:min(len(c.Quiet), maxHoles)] {
+		out.Quiet = append(out.Quiet, Span{when.Stamp(q.From), when.Stamp(q.To)})
+	}
 	return out
 }
 

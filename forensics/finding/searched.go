@@ -137,7 +137,9 @@ func (s *search) text(o *Out) string {
 	}
 	gaps := int64(len(o.Coverage.Holes)) + o.Coverage.More
 	count(gaps, "coverage gap is known", "coverage gaps are known")
-	if s.read.Sealed+s.read.Unknown+s.read.MissingFrom+s.read.OneSided+gaps == 0 && len(s.redactions) == 0 && !o.Coverage.Unread {
+	quiet := int64(len(o.Coverage.Quiet))
+	count(quiet, "long time has no packet: nothing was sent, or nothing was recorded", "long times have no packet: nothing was sent, or nothing was recorded")
+	if s.read.Sealed+s.read.Unknown+s.read.MissingFrom+s.read.OneSided+gaps+quiet == 0 && len(s.redactions) == 0 && !o.Coverage.Unread {
 		parts = append(parts, "No loss is known, and all of it could be read")
 	}
 	return strings.Join(parts, ". ") + "."

@@ -58,6 +58,7 @@ func (r *Reader) readRecord() error {
 		if n, ok := t.at("silence_ns", i).(int64); ok {
 			s.Silence = n
 		}
+		s.Quiet, _ = t.at("quiet_from_ns", i).(int64)
 		out.Stretches = append(out.Stretches, s)
 	}
 	out.Stretches = append(out.Stretches, forensics.StretchesOf(0, r.b.Manifest, t.rows > 0)...)

@@ -14,6 +14,8 @@ import (
 	"github.com/pcapsule/pcapsule/report/value"
 )
 
+const mostQuiet = 3 // times without a packet that are named
+
 // Coverage is how much of the window was recorded and could be read. It decides the words about
 // presence and absence in every section.
 type Coverage struct {
@@ -27,6 +29,7 @@ type Coverage struct {
 	Unknown  int64    // connections with payload that no dissector read
 	All      int64    // connections
 	Redacted []string // how values were removed
+	Quiet    []string // long times without a packet, as clauses
 }
 
 // readCoverage reads the coverage of the window.
@@ -42,6 +45,14 @@ func (b *builder) readCoverage() {
 	b.cov = Coverage{State: cov.State, Gaps: int64(len(cov.Holes)) + cov.More}
 	for _, text := range b.c.Redactions() {
 		b.cov.Redacted = append(b.cov.Redacted, value.Clean(text, value.MaxText))
+	}
+	for i, q := range cov.Quiet {
+		if i == mostQuiet {
+			b.cov.Quiet = append(b.cov.Quiet, plural.Count(int64(len(cov.Quiet)-i), "more long time has no packet", "more long times have no packet"))
+			break
+		}
+		span := time.Duration(b.last - b.first)
+		b.cov.Quiet = append(b.cov.Quiet, fmt.Sprintf("from %s to %s (%s) there is no packet: nothing was sent, or nothing was recorded", value.Stamp(q.From, span), value.Stamp(q.To, span), value.Duration(time.Duration(q.To-q.From))))
 	}
 	seen := map[string]bool{}
 	for _, h := range cov.Holes {
@@ -98,7 +109,7 @@ func (c Coverage) Absent(what string) string {
 	if c.State == forensics.None {
 		return "Nothing was recorded in this window, so it is unknown whether there was any " + what + "."
 	}
-	why := slices.Concat(c.losses(), c.unread(), c.Redacted)
+	why := slices.Concat(c.losses(), c.Quiet, c.unread(), c.Redacted)
 	if len(why) == 0 {
 		return "No " + what + " was seen in what was recorded, and no loss is known."
 	}
@@ -108,7 +119,7 @@ func (c Coverage) Absent(what string) string {
 // More is the sentence that follows a claim about observed traffic: losses can support a violation,
 // but not its extent.
 func (c Coverage) More() string {
-	if why := c.losses(); len(why) > 0 {
+	if why := slices.Concat(c.losses(), c.Quiet); len(why) > 0 {
 		return " There may be more than was recorded: " + value.And(why) + "."
 	}
 	return ""
@@ -117,7 +128,7 @@ func (c Coverage) More() string {
 // Listed is the sentence that follows a list of everything that was read: neither losses nor content that
 // could not be read are in it.
 func (c Coverage) Listed() string {
-	if why := slices.Concat(c.losses(), c.unread()); len(why) > 0 {
+	if why := slices.Concat(c.losses(), c.Quiet, c.unread()); len(why) > 0 {
 		return " There may be more that could not be read: " + value.And(why) + "."
 	}
 	return ""
@@ -133,6 +144,9 @@ func (c Coverage) NotRecorded() string {
 		parts = append(parts, sentence(value.And(why)))
 	} else {
 		parts = append(parts, "No coverage gap, no missing byte and no one-sided connection is known.")
+	}
+	for _, text := range c.Quiet {
+		parts = append(parts, sentence(text))
 	}
 	if why := c.unread(); len(why) > 0 {
 		parts = append(parts, sentence(value.And(why))+" Such content was recorded but not examined.")

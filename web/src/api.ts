@@ -35,6 +35,10 @@ export type Cases = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -96,6 +100,10 @@ export type Calls = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -127,6 +135,10 @@ export type Buckets = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -159,6 +171,10 @@ export type Groups = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -238,6 +254,10 @@ export type Marks = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -278,6 +298,10 @@ export type Flows = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -377,6 +401,10 @@ export type Sql = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -407,6 +435,10 @@ export type Details = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -480,6 +512,10 @@ export type Overview = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -670,6 +706,10 @@ export type Failures = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -791,6 +831,10 @@ export type ServiceMap = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -893,6 +937,10 @@ export type Comparison = {
         to: string;
       }> | null;
       more_holes?: number;
+      quiet?: Array<{
+        from: string;
+        to: string;
+      }> | null;
       state: string;
       to?: string;
       unread?: boolean;
@@ -913,6 +961,10 @@ export type Comparison = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -1039,6 +1091,10 @@ export type Comparison = {
         to: string;
       }> | null;
       more_holes?: number;
+      quiet?: Array<{
+        from: string;
+        to: string;
+      }> | null;
       state: string;
       to?: string;
       unread?: boolean;
@@ -1205,6 +1261,10 @@ export type Dependencies = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -1334,6 +1394,10 @@ export type ApiStats = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -1432,6 +1496,10 @@ export type Trace = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -1498,6 +1566,10 @@ export type Findings = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;
@@ -1594,6 +1666,10 @@ export type Objects = {
       to: string;
     }> | null;
     more_holes?: number;
+    quiet?: Array<{
+      from: string;
+      to: string;
+    }> | null;
     state: string;
     to?: string;
     unread?: boolean;

@@ -14,6 +14,7 @@ type timeRange struct {
 	section     int32 // of the last packet
 	first, last int64 // ns
 	silence     int64 // longest time between two packets, ns
+	quiet       int64 // time of the first of these two packets
 	packets     int64
 }
 
@@ -23,17 +24,19 @@ func (o *opened) extend(section int32, timed bool) {
 	n := len(o.ranges)
 	if n == 0 || timed && !o.any {
 		o.first, o.last = o.now, o.now
-		o.ranges = append(o.ranges[:0], timeRange{section, o.now, o.now, 0, 1 + o.packets})
+		o.ranges = append(o.ranges[:0], timeRange{section: section, first: o.now, last: o.now, packets: 1 + o.packets})
 		o.any = timed
 		return
 	}
 	o.first, o.last = min(o.first, o.now), max(o.last, o.now)
 	s := &o.ranges[n-1]
 	if s.section != section && n < maxRanges && (o.now-s.last > newRange || s.first-o.now > newRange) {
-		o.ranges = append(o.ranges, timeRange{section, o.now, o.now, 0, 1})
+		o.ranges = append(o.ranges, timeRange{section: section, first: o.now, last: o.now, packets: 1})
 		return
 	}
-	s.section, s.silence = section, max(s.silence, o.now-s.last)
+	if s.section = section; o.now-s.last > s.silence {
+		s.silence, s.quiet = o.now-s.last, s.last
+	}
 	s.first, s.last = min(s.first, o.now), max(s.last, o.now)
 	s.packets++
 }
@@ -70,6 +73,9 @@ func (r *Reader) coverRanges(o *opened) {
 			s.first = min(s.first, o.unbroken)
 		}
 		c := table.Coverage{FileID: o.id, Source: o.name, FromNs: s.first, ToNs: s.last, Kind: "recorded", Packets: s.packets, Silence: table.Some(s.silence)}
+		if o.header == nil && s.silence > 0 {
+			c.Quiet = table.Some(s.quiet)
+		}
 		if i == maxRanges-1 {
 			c.Detail = "with all later sections of the file"
 		}
