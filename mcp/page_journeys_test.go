@@ -32,7 +32,7 @@ var journeys = []journey{
 	{"what about the service frontend", "v=map&n=shop/frontend", nil, []string{"clients call it directly", "shop/gateway", "It depends on"}},
 	{"more about these 503s", "v=calls&g=to", filtered("status_code == 503"), []string{"14 of 369 calls", "payment", "100 %"}},
 	{"error patterns in a namespace", "v=calls&g=outcome", filtered(`dst.namespace == "shop" && failed`), []string{"34 of 369 calls", "server_error", "client_error"}},
-	{"this time against the time before", "v=compare&t=1795166690500-1795166692000", nil, []string{"All calls: 64, before 127", "baseline"}},
+	{"this time against the time before", "v=compare&t=1795166690500-1795166692000", nil, []string{"All requests: 64, before 127", "baseline"}},
 	{"what does payment depend on, is any of it unhealthy", "v=map&n=shop/payment", nil, []string{"api.cards.example.net", "failing"}},
 	{"who connects to outside addresses", "v=summary", nil, []string{"Outside", "example.net"}},
 	{"calls without Authorization", "v=calls&g=to", filtered("http && !request.headers.authorization"), []string{"152 of 369 calls"}},

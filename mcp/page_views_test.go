@@ -64,7 +64,7 @@ func TestPageViews(t *testing.T) {
 	b.do(chromedp.KeyEvent("b"))
 	b.until(`/v=compare/.test(location.hash) && /w=1795166689000-1795166690500/.test(location.hash) && document.querySelector(".chart .base")`)
 	b.turn("#v=compare&t=1795166690500-1795166692000")
-	b.until(`document.querySelector(".compare .title")?.innerText.startsWith("All calls: 64, before 127") && document.querySelectorAll(".compare table").length >= 2`)
+	b.until(`document.querySelector(".compare .title")?.innerText.startsWith("All requests: 64, before 127") && document.querySelectorAll(".compare table").length >= 2`)
 
 	// The blast radius of a service, and events on the time strip.
 	b.turn("#v=map&n=shop%2Fpayment")

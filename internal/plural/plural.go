@@ -32,8 +32,13 @@ func Thousands(n int64) string {
 // Digits writes a number with up to n significant digits, and never with an exponent, as %g does:
 // 1235, not 1.235e+03.
 func Digits(v float64, n int) string {
+	return strconv.FormatFloat(Significant(v, n), 'f', -1, 64)
+}
+
+// Significant rounds v to n significant digits.
+func Significant(v float64, n int) float64 {
 	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', n, 64), 64)
-	return strconv.FormatFloat(v, 'f', -1, 64)
+	return v
 }
 
 // Amount writes a number as Digits does, with its noun: "1 call", "1.5 calls".

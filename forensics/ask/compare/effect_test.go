@@ -97,7 +97,7 @@ func TestFewCallsWithoutEffect(t *testing.T) {
 		if len(e.Changed)+len(e.Maybe) > 0 || e.Errors.State != "too_few_calls" || *e.Errors.Low > -0.1 || *e.Errors.High < 0.1 {
 			t.Errorf("%+v", e)
 		}
-		if said(a, "o change") || !said(a, "All calls", "too few calls to be sure") || !said(a, "Too few calls to be sure", "any of 1 endpoint") {
+		if said(a, "o change") || !said(a, "All requests", "too few calls to be sure") || !said(a, "Too few calls to be sure", "any of 1 endpoint") {
 			t.Errorf("%q", a.Verdict)
 		}
 	}
@@ -137,7 +137,7 @@ func TestOneEndpointOfFifty(t *testing.T) {
 	if e := a.Endpoints[0]; e.Endpoint != "GET /edh" || strings.Join(e.Changed, " ") != "more_errors slower" {
 		t.Errorf("%+v", e)
 	}
-	if !said(a, "GET /edh: more errors: 20 of 60", "slower") || !said(a, "All calls", "but parts changed") || said(a, "No change seen in latency or failures of 50") {
+	if !said(a, "GET /edh: more errors: 20 of 60", "slower") || !said(a, "All requests", "but parts changed") || said(a, "No change seen in latency or failures of 50") {
 		t.Errorf("%q", a.Verdict)
 	}
 	for _, e := range a.Endpoints[1:] {
@@ -182,7 +182,7 @@ func TestMixOfCalls(t *testing.T) {
 	if strings.Join(a.Total.Changed, " ") != "fewer_errors faster" || !strings.Contains(a.Total.Mix, "in total fewer failures, but more within the endpoints") || !strings.Contains(a.Total.Mix, "in total faster calls, but slower within the endpoints") {
 		t.Errorf("%q, %q", a.Total.Changed, a.Total.Mix)
 	}
-	if !said(a, "All calls", "the mix of calls changed") || !said(a, "GET /often: more errors") || !said(a, "GET /seldom: more errors") {
+	if !said(a, "All requests", "the mix of calls changed") || !said(a, "GET /often: more errors") || !said(a, "GET /seldom: more errors") {
 		t.Errorf("%q", a.Verdict)
 	}
 }

@@ -157,9 +157,15 @@ func (ch *Change) errorWords() string {
 	return plural.Sprintf("%d of %d {call|calls} failed, before %d of %d (%s)", ch.Failed[1], ch.Calls[1], ch.Failed[0], ch.Calls[0], ch.Errors.pointWords())
 }
 
-// volumeWords describes the calls per minute in both windows.
+// volumeWords describes the calls per minute in both windows, or per hour or day if there are few.
 func (ch *Change) volumeWords() string {
-	return fmt.Sprintf("%s per minute, before %s (%s)", plural.Digits(ch.PerMinute[1], 4), plural.Digits(ch.PerMinute[0], 4), ch.Volume.ratioWords())
+	unit, times := "minute", 1.0
+	if most := max(ch.PerMinute[0], ch.PerMinute[1]); most < 1.0/60 {
+		unit, times = "day", 24*60
+	} else if most < 1 {
+		unit, times = "hour", 60
+	}
+	return fmt.Sprintf("%s per %s, before %s (%s)", plural.Digits(times*ch.PerMinute[1], 3), unit, plural.Digits(times*ch.PerMinute[0], 3), ch.Volume.ratioWords())
 }
 
 // ratioWords writes a ratio with its interval: "+12 %, 95 % interval +5 to +20 %", or "35×, 95 %

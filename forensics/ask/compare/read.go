@@ -10,6 +10,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics"
 	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/terms"
+	"github.com/pcapsule/pcapsule/internal/plural"
 )
 
 // logBins is the number of bins per factor of e of latency: each bin is 2.5 % wide.
@@ -147,7 +148,7 @@ func (r *changeRow) change(t *times, known map[string]ask.Node) Change {
 func (r *changeRow) compared(t *times) Change {
 	minutes := [2]float64{t.minutes(0), t.minutes(1)}
 	ch := Change{Src: r.Src, Dst: r.Dst, Calls: [2]int64{r.N0, r.N1}, Failed: [2]int64{r.F0, r.F1}, ErrorRate: [2]float64{ask.Share(r.F0, r.N0), ask.Share(r.F1, r.N1)}, Changed: []string{},
-		PerMinute: [2]float64{ask.Round(float64(r.N0) / minutes[0]), ask.Round(float64(r.N1) / minutes[1])}}
+		PerMinute: [2]float64{plural.Significant(float64(r.N0)/minutes[0], 4), plural.Significant(float64(r.N1)/minutes[1], 4)}}
 	ch.of = sample{calls: ch.Calls, failed: ch.Failed, bins: r.Bins, counts: [2][]int64{r.H0, r.H1}}
 	if len(r.P0) == 3 && len(r.P1) == 3 {
 		ch.of.p50 = []float64{r.P0[0], r.P1[0]}

@@ -33,7 +33,7 @@ func (o *Answer) writeVerdict(services, endpoints, pairs []Change) {
 	list := o.parts(services, endpoints, pairs)
 	o.Verdict = append(o.Verdict, o.Total.summary(slices.ContainsFunc(list, func(p part) bool { return p.grade == 2 })))
 	if o.Total.Mix != "" {
-		say("All calls: %s.", o.Total.Mix)
+		say("All requests: %s.", o.Total.Mix)
 	}
 	for _, g := range []struct {
 		grade, most int
@@ -134,7 +134,7 @@ func (ch *Change) summary(changes bool) string {
 		}
 		return "no change seen"
 	}
-	text := plural.Sprintf("All calls: %d, before %d", ch.Calls[1], ch.Calls[0])
+	text := plural.Sprintf("All requests: %d, before %d", ch.Calls[1], ch.Calls[0])
 	if ch.Volume.State == changed {
 		text += "; " + ch.volumeWords()
 	}
