@@ -21,7 +21,8 @@ export function duration(ms: number | null | undefined): string {
   if (ms < 1) return `${round(ms * 1000)} µs`;
   if (ms < 1000) return `${round(ms)} ms`;
   if (ms < 120_000) return `${round(ms / 1000)} s`;
-  return `${round(ms / 60_000)} min`;
+  if (ms < 7_200_000) return `${round(ms / 60_000)} min`;
+  return ms < 172_800_000 ? `${round(ms / 3_600_000)} h` : `${round(ms / 86_400_000)} days`;
 }
 
 export function bytes(n: number | null | undefined): string {
@@ -36,21 +37,36 @@ function round(n: number): string {
   return n >= 100 ? n.toFixed(0) : n >= 10 ? n.toFixed(1).replace(/\.0$/, "") : n.toFixed(2).replace(/\.?0+$/, "");
 }
 
+// rate returns a number with at most three digits, or a whole one.
+export function rate(n: number): string {
+  return n >= 100 ? count(Math.round(n)) : String(Number(n.toPrecision(3)));
+}
+
 export function percent(part: number, all: number): string {
   return all ? `${round((100 * part) / all)} %` : "";
+}
+
+let begin = 11; // of what clock returns, in a time of ISO 8601
+
+// dated makes clock return the date, too, if what is open has packets of several days, and the year if of several years.
+// It reports whether it does.
+export function dated(all: readonly [number, number] | null): boolean {
+  const [from, to] = all ? [day(all[0]), day(all[1])] : ["", ""];
+  begin = from === to ? 11 : from.slice(0, 4) === to.slice(0, 4) ? 5 : 0;
+  return begin < 11;
 }
 
 // clock returns the UTC time of day, to the millisecond or to the given part.
 export function clock(ms: number, digits = 3): string {
   const text = new Date(ms).toISOString();
-  return text.slice(11, digits ? 20 + digits : 19);
+  return text.slice(begin, digits ? 20 + digits : 19).replace("T", " ");
 }
 
 export function day(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-// short returns a time of an answer (RFC 3339) as a time of day.
+// short returns a time of an answer (RFC 3339) as clock does.
 export function short(stamp: string | undefined): string {
   const at = Date.parse(stamp ?? "");
   return Number.isNaN(at) ? "" : clock(at);

@@ -4,7 +4,7 @@ import type { Buckets, Cases } from "./api";
 import { about, adopt, authorize, get, Problem, refused, renew } from "./client";
 import { Filter } from "./filter";
 import { count, plural } from "./format";
-import { Load, type Props, T, useAnswer } from "./parts";
+import { Load, type Props, T, useAnswer, useDates } from "./parts";
 import { boundaries, Live } from "./live";
 import { format, parse, span, type State, type View, views } from "./state";
 import { Strip } from "./strip";
@@ -106,6 +106,7 @@ function Page() {
 function Frame({ cases, state, go, help, showHelp, again }: Props & { cases: Cases; help: boolean; showHelp: (x: boolean) => void; again: () => void }) {
   const id = cases.cases?.[0]?.inputs?.[0]?.sha256.slice(0, 12) ?? "";
   const all = span(cases);
+  useDates(all);
   // Without a selected time and a zoom, the time strip counts the same calls.
   const [shown, setShown] = useState<Buckets | undefined | null>(undefined);
   const own = state.time !== null || state.zoom !== null || !all;

@@ -2,7 +2,7 @@ import { type ComponentChildren, Fragment, h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { epoch, Problem } from "./client";
 import type { State } from "./state";
-import { brief, percent, visible } from "./format";
+import { brief, dated, duration, percent, plural, short, visible } from "./format";
 
 // Props are what every view gets. The counts are those of the calls that the state selects, as soon as they are known.
 export type Props = { state: State; go: (change: Partial<State>, replace?: boolean) => void; counts?: Counts | null | undefined };
@@ -97,14 +97,31 @@ export function Name(p: { children: string | null | undefined }) {
 }
 
 // Nothing says why a list is empty.
-export function Nothing(p: { what: string; coverage?: { state: string; unread?: boolean } }) {
-  const c = p.coverage;
-  const why =
-    c?.state === "none" ? "Nothing was recorded in this time, so this proves nothing."
-    : c?.state === "partial" ? "Only a part of this time was recorded."
-    : c?.unread ? "The whole time was recorded, but some of it could not be read."
-    : c ? "The whole time was recorded." : "";
-  return <p class="nothing">{p.what} {why}</p>;
+export function Nothing(p: { what: string; coverage?: Recorded }) {
+  return <p class="nothing">{p.what} {p.coverage ? recorded(p.coverage) : ""}{p.coverage?.state === "none" ? " This proves nothing." : ""}</p>;
+}
+
+type Recorded = { state: string; unread?: boolean; holes?: unknown[] | null; more_holes?: number; quiet?: { from: string; to: string }[] | null };
+
+// recorded says how much of a time was recorded and could be read.
+export function recorded(c: Recorded): string {
+  const [first, ...more] = c.quiet ?? [];
+  const gaps = (c.holes?.length ?? 0) + (c.more_holes ?? 0);
+  const text =
+    c.state === "none" ? ["Nothing was recorded in this time."]
+    : c.state === "partial" ? [`Only a part of this time was recorded: ${plural(gaps, "gap")}.`]
+    : first ? [] : ["The whole time was recorded."];
+  if (first) text.push(`From ${short(first.from)} to ${short(first.to)} (${duration(Date.parse(first.to) - Date.parse(first.from))}) there is no packet${more.length ? `, nor in ${plural(more.length, "other long time")}` : ""}: nothing was sent, or nothing was recorded.`);
+  if (c.unread) text.push("Some of what was recorded could not be read.");
+  return text.join(" ");
+}
+
+// useDates makes times have dates where they need them, and gives them room.
+export function useDates(all: readonly [number, number] | null): void {
+  const long = dated(all);
+  useEffect(() => {
+    document.documentElement.classList.toggle("dated", long);
+  }, [long]);
 }
 
 // Same is the command that answers the same question, or one that what names.

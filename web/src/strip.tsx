@@ -108,7 +108,8 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
     return () => el?.removeEventListener("wheel", f);
   }, []);
 
-  const ticks = ticksOf(from, buckets.to_ms, Math.max(2, Math.floor(width / 130)));
+  const ticks = ticksOf(from, buckets.to_ms, Math.max(2, Math.floor(width / 160)));
+  const days = (ticks[1] ?? 0) - (ticks[0] ?? 0) >= 864e5;
   const wide = Math.max(1, (buckets.length_ms / span) * width - 1);
   const left = (no: number): number => x(from + no * buckets.length_ms);
   const level = (ms: number): number => height - 2 - (ms / slowest) * (height - 12);
@@ -137,14 +138,14 @@ function Chart({ buckets, marks, state, go, all }: Props & { buckets: Buckets; m
           })}
           {slowest ? <path class="p99" d={list.filter((b) => b.p99_ms !== null && b.p99_ms !== undefined).map((b) => `M${left(b.no)},${level(b.p99_ms ?? 0)} h${wide}`).join("")} /> : null}
           <line class="axis" x1="0" x2={width} y1={height} y2={height} />
-          {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 44), width - 46)} y={height + 15} text-anchor="middle">{clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
+          {ticks.map((t) => <g key={t}><line class="axis" x1={x(t)} x2={x(t)} y1={height} y2={height + 4} /><text x={Math.min(Math.max(x(t), 68), width - 68)} y={height + 15} text-anchor="middle">{days ? day(t) : clock(t, span < 10_000 ? 3 : 0)}</text></g>)}
           {marks.map((k, i) => k.at_ms < from || k.at_ms > buckets.to_ms ? null : <path key={i} class={k.failed ? "mark bad" : "mark"} d={triangle(Math.min(width - 4, Math.max(4, x(k.at_ms))), 0, 1)}><title>{visible(worded(k))}</title></path>)}
           {state.base ? <rect class="base" x={Math.max(0, x(state.base[0]))} width={Math.max(2, Math.min(width, x(state.base[1])) - Math.max(0, x(state.base[0])))} y="1" height={height - 2} /> : null}
           {selected ? <rect class="selection" x={Math.max(0, x(selected[0]))} width={Math.max(2, Math.min(width, x(selected[1])) - Math.max(0, x(selected[0])))} y="0" height={height} /> : null}
         </svg>
       </div>
       <div class="legend">
-        <span>{day(from)} UTC</span>
+        <span>{day(from)}{day(from) === day(buckets.to_ms) ? "" : ` to ${day(buckets.to_ms)}`} UTC</span>
         <span><i class="key calls" />calls</span>
         <span><i class="key bad" />● failed</span>
         {slowest ? <span><i class="key p99" />p99, up to {duration(slowest)}</span> : null}

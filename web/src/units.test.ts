@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { blocks } from "../viewer/blocks";
-import { brief, bytes, clock, dump, duration, fields, form, percent, plural, pretty, visible, wording } from "./format";
+import { brief, bytes, clock, dated, dump, duration, fields, form, percent, plural, pretty, rate, visible, wording } from "./format";
 import { read, toggled, used, write } from "./saved";
 import { and, before, format, halves, initial, parse, span, zoomed } from "./state";
 import { fieldAt, segments } from "./views/call/extent";
@@ -39,13 +39,16 @@ test("a form has its members on a line each", () => {
   assert.equal(form("user=a%20b+c&empty=&flag&x=1=2&bad=%zz"), "user = a b c\nempty = \nflag = \nx = 1=2\nbad = %zz");
 });
 test("numbers have units", () => {
-  assert.deepEqual([0.0456, 0.9, 3.256, 501.4, 1664.7, 240_000, null, undefined].map(duration), ["45.6 µs", "900 µs", "3.26 ms", "501 ms", "1.66 s", "4 min", "", ""]);
+  assert.deepEqual([0.0456, 0.9, 3.256, 501.4, 1664.7, 240_000, 9e6, 1.4245e11, null, undefined].map(duration), ["45.6 µs", "900 µs", "3.26 ms", "501 ms", "1.66 s", "4 min", "2.5 h", "1649 days", "", ""]);
   assert.deepEqual([0, 999, 1500, 2e6, 3.14e9].map(bytes), ["0 B", "999 B", "1.5 kB", "2 MB", "3.14 GB"]);
   assert.equal(plural(1, "call"), "1 call");
   assert.equal(plural(1234, "call"), "1,234 calls");
   assert.equal(percent(1, 0), "");
+  assert.deepEqual([0, 0.000294, 12.345, 2345.6].map(rate), ["0", "0.000294", "12.3", "2,346"]);
   assert.equal(clock(1795166688891, 0), "09:24:48");
   assert.equal(clock(1795166688891), "09:24:48.891");
+  assert.deepEqual([864e5, 400 * 864e5].map((later) => dated([1795166688891, 1795166688891 + later]) && clock(1795166688891, 0)), ["11-20 09:24:48", "2026-11-20 09:24:48"]);
+  assert.equal(dated([1795166688891, 1795166688891 + 36e5]), false);
 });
 test("protobuf has a field on a line, and texts stay whole", () => {
   assert.equal(fields('{1: {1: "a, {b}\\"", 2: {}}, 4: [1, 2], 5: 0x00ff}'), '{\n  1: {\n    1: "a, {b}\\""\n    2: {}\n  }\n  4: [1, 2]\n  5: 0x00ff\n}');

@@ -6,14 +6,13 @@ import type { Buckets, Cases } from "../src/api";
 import { download, get, renew } from "../src/client";
 import { Filter } from "../src/filter";
 import { bytes, count, plural, visible } from "../src/format";
-import { link, Load, type Props, quoted, Same, T, useAnswer } from "../src/parts";
+import { link, Load, type Props, quoted, recorded, Same, T, useAnswer, useDates } from "../src/parts";
 import { and, initial, span, type State } from "../src/state";
 import { Strip } from "../src/strip";
 import { Call } from "../src/views/call/call";
 import { Calls } from "../src/views/calls/calls";
 import { Connections } from "../src/views/connections/connections";
 import { Evidence } from "../src/views/evidence/evidence";
-import { recorded } from "../src/views/summary/summary";
 import type { Dropped } from "./dropped";
 import { Reports } from "./reports";
 
@@ -52,6 +51,7 @@ export function Read({ name, checked, reports, close }: { name: string; checked:
 		download("/viewer/pcap", name.replace(/(\.pcapsule)?(\.zip)?(\.age)?$/, ".pcapng"), { kfl: state.kfl, start: state.time?.[0], end: state.time?.[1] }).catch((e: unknown) => setTrouble(e instanceof Error ? e.message : String(e)));
 	};
 	const all = cases.value ? span(cases.value) : null;
+	useDates(all);
 	const view = (state.view in names ? state.view : "calls") as View;
 	const own: Record<View, () => h.JSX.Element> = {
 		summary: () => <Summary state={state} go={go} name={name} checked={checked} />,

@@ -85,7 +85,7 @@ type Column = { key: string; name: string; width: string; usual?: boolean; right
 // columns are what rows can show. The slowest duration of the rows that are seen is the scale of the bars.
 const columns = (slowest: number): Column[] => [
   { key: "day", name: "day", width: "88px", cell: (r) => day(r.ts) },
-  { key: "time", name: "time", width: "100px", usual: true, cell: (r) => clock(r.ts) },
+  { key: "time", name: "time", width: "var(--time)", usual: true, cell: (r) => clock(r.ts) },
   { key: "from", name: "from", width: "minmax(70px, 1fr)", usual: true, cell: (r) => <Name>{r.src.name ?? r.src.ip}</Name> },
   { key: "from_ip", name: "from address", width: "minmax(110px, 1fr)", cell: (r) => <T>{`${r.src.ip}${r.src.port ? ":" + r.src.port : ""}`}</T> },
   { key: "from_ns", name: "from namespace", width: "minmax(70px, 1fr)", cell: (r) => <T>{r.src.ns}</T> },

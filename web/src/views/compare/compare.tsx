@@ -1,7 +1,7 @@
 import { h } from "preact";
 import type { Cases, Comparison } from "../../api";
 import { get, post } from "../../client";
-import { clock, count, duration, percent, plural, visible } from "../../format";
+import { clock, count, duration, percent, plural, rate, visible } from "../../format";
 import { link, Load, Nothing, Notes, type Props, quoted, Same, T, useAnswer } from "../../parts";
 import { and, before, halves, type Range, span } from "../../state";
 
@@ -62,7 +62,7 @@ function Result({ state, go, period, base }: Props & { period: Range; base: Rang
             <ul class="sentences">{(v.verdict ?? []).slice(1, 7).map((text) => <li key={text}>{visible(text)}</li>)}</ul>
             {(v.verdict ?? []).length > 7 ? <details><summary>{plural((v.verdict ?? []).length - 7, "more sentence")}</summary><ul class="sentences">{(v.verdict ?? []).slice(7).map((text) => <li key={text}>{visible(text)}</li>)}</ul></details> : null}
             {[v.baseline, v.period].map((x, i) => x.coverage.state === "complete" ? null : <p key={i} class="failed">{x.coverage.state === "none" ? "Nothing" : "Only a part"} of the {i ? "period" : "baseline"} was recorded.</p>)}
-            {v.total ? <Changes title="All calls" list={[v.total]} name={() => "all calls"} /> : null}
+            {v.total ? <Changes title="All requests" list={[v.total]} name={() => "all requests"} /> : null}
             <Changes title="Endpoints" list={v.endpoints ?? []} name={(c) => <span><button {...link(() => calls(c.kfl))}><T>{c.endpoint}</T></button><small><T>{c.dst}</T></small></span>} />
             <Changes title="Services" list={v.services ?? []} name={(c) => <button {...link(() => calls(c.kfl))}><T>{c.dst}</T></button>} />
             <Changes title="Pairs" list={v.pairs ?? []} name={(c) => <span><T>{c.src}</T> → <T>{c.dst}</T></span>} />
@@ -94,7 +94,7 @@ function Changes({ title, list, name }: { title: string; list: Change[]; name: (
                 <td>{name(c)}</td>
                 <td>{(c.changed ?? []).map((x) => <span key={x} class={worse.has(x) ? "failed" : ""}>{worse.has(x) ? "▲ " : "▽ "}{x.replaceAll("_", " ")} </span>)}{(c.maybe ?? []).map((x) => <span key={x} class="quiet">perhaps {x.replaceAll("_", " ")} </span>)}</td>
                 <td class="n"><Both of={c.calls.map(count)} /></td>
-                <td class="n"><Both of={c.calls_per_minute.map((x) => count(Math.round(x)))} /></td>
+                <td class="n"><Both of={c.calls_per_minute.map(rate)} /></td>
                 <td class="n"><Both of={c.failed.map((x, k) => (x ? `${count(x)} (${percent(x, c.calls[k] ?? 0)})` : "0"))} /></td>
                 <td class="n"><Both of={(c.p50_ms ?? []).map(duration)} /></td>
                 <td class="n"><Both of={(c.p99_ms ?? []).map(duration)} /></td>

@@ -2,8 +2,7 @@ import { h } from "preact";
 import type { Cases, Custody, Marks } from "../../api";
 import { get } from "../../client";
 import { bytes, clock, count, plural, visible, wording } from "../../format";
-import { link, Load, type Props, quoted, Same, T, useAnswer } from "../../parts";
-import { recorded } from "../summary/summary";
+import { link, Load, type Props, quoted, recorded, Same, T, useAnswer } from "../../parts";
 
 const verification = wording({
   verified: "✓ Every file was compared with its hash and matches.",

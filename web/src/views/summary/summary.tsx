@@ -2,7 +2,7 @@ import { h } from "preact";
 import type { Failures, Findings, Overview } from "../../api";
 import { between, post } from "../../client";
 import { count, duration, percent, plural, short, visible } from "../../format";
-import { Bar, Failed, link, Load, Notes, type Props, Same, T, useAnswer } from "../../parts";
+import { Bar, Failed, link, Load, Notes, type Props, recorded, Same, T, useAnswer } from "../../parts";
 import { and } from "../../state";
 
 const most = 8;
@@ -47,8 +47,8 @@ export function Summary({ state, go, counts }: Props) {
                   {v.causes.slice(0, 5).map((c) => (
                     <li key={`${c.number}${c.call_ids?.[0]}`}>
                       <p>
-                        <T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span> after {duration(c.elapsed_ms)}
-                        {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} <small>{c.sure}, {Math.round(c.confidence * 100)} %</small>
+                        <T>{c.dst}</T> <b><T>{c.endpoint}</T></b> <span class="failed">✕ <T>{(c.status ?? c.what).replaceAll("_", " ")}</T></span>{c.elapsed_ms ? ` after ${duration(c.elapsed_ms)}` : ""}
+                        {c.chains ? `, behind ${plural(c.chains, "failed call")}` : ""} {c.confidence < 1 ? <small>link to them: {c.sure}</small> : null}
                       </p>
                       {c.said ? <blockquote><T>{c.said}</T></blockquote> : null}
                       <p class="way ids"><T>{c.way}</T> <Ids of={c.call_ids} go={go} /></p>
@@ -150,11 +150,4 @@ function Worst({ state, go, calls }: Props & { calls: number }) {
 // Ids are links to calls.
 function Ids({ of, go }: { of: string[] | null | undefined; go: Props["go"] }) {
   return <span class="ids">{(of ?? []).slice(0, 4).map((id) => <button key={id} {...link(() => go({ call: id }))} aria-label={`${id.slice(0, 8)}, open this call`}>{id.slice(0, 8)}</button>)}</span>;
-}
-
-export function recorded(c: { state: string; unread?: boolean; holes?: unknown[] | null; more_holes?: number }): string {
-  const gaps = (c.holes?.length ?? 0) + (c.more_holes ?? 0);
-  if (c.state === "complete") return c.unread ? "The whole time was recorded, but some of it could not be read." : "The whole time was recorded.";
-  if (c.state === "partial") return `Only a part of this time was recorded: ${plural(gaps, "gap")}.`;
-  return "Nothing was recorded in this time.";
 }
