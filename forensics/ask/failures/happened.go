@@ -383,7 +383,7 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin) (text string, usedUp bool, err error) {
 	p := f.place(o)
 	if port, err := strconv.ParseInt(strings.TrimPrefix(o.Endpoint, connectTo), 10, 64); err == nil && o.Protocol == "tcp" {
-		p.reported = f.reportWords(connecting(o.Src, o.Dst, port))
+		p.reported = f.reportWords(int64(o.Chains), connecting(o.Src, o.Dst, port))
 	}
 	if len(o.CallIDs) > 0 {
 		if p.reply, err = replies(ctx, c, o.CallIDs); err != nil {
@@ -625,10 +625,11 @@ func (f *Answer) lookupWords(name string) (what, how string) {
 		how = words(statuses) + " from " + words(f.lookups.Asked)
 	}
 	if f.lookups.Told {
-		if how != "" {
-			how += "; "
+		all := f.lookups.Sum
+		if how != "" { // how many of them were not delivered is unknown
+			how, all = how+"; ", 0
 		}
-		how += "not delivered to " + words(f.lookups.Asked) + f.reportWords(func(u *ask.Undelivered) bool {
+		how += "not delivered to " + words(f.lookups.Asked) + f.reportWords(all, func(u *ask.Undelivered) bool {
 			return u.Protocol == "udp" && slices.Contains(f.lookups.Asked, u.Dst)
 		})
 	}
@@ -647,7 +648,7 @@ func (f *Answer) attempts() *Happened {
 	if x.What == "unanswered" {
 		how = " not answered"
 	} else if x.Port != nil {
-		how += f.reportWords(connecting(x.Src, x.Dst, *x.Port))
+		how += f.reportWords(x.Connections, connecting(x.Src, x.Dst, *x.Port))
 	}
 	h.What = h.span() + plural.Count(x.Connections, "connection", "connections") + " from " + x.Src + " to " + port + " of " + x.Dst + " " + ask.Were(x.Connections) + how + "."
 	return h

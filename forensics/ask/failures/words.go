@@ -178,9 +178,11 @@ func causeWords(o *chain.Origin, p place) (text string, usedUp bool) {
 // connectTo is before the port in the endpoint of an origin that is a connection.
 const connectTo = "connect to port "
 
-// reportWords say who reported by ICMP that some packets were not delivered, and why; empty if nobody did.
-func (f *Answer) reportWords(some func(*ask.Undelivered) bool) string {
+// reportWords say who reported by ICMP that some packets were not delivered, and why; empty if nobody did. Fewer reports than
+// failures do not explain all of them.
+func (f *Answer) reportWords(failures int64, some func(*ask.Undelivered) bool) string {
 	var by, why []string
+	reports := int64(0)
 	for i := range f.ICMP {
 		u := &f.ICMP[i]
 		if !some(u) {
@@ -189,6 +191,7 @@ func (f *Answer) reportWords(some func(*ask.Undelivered) bool) string {
 		for _, host := range u.By {
 			by = ask.AddName(by, host)
 		}
+		reports += u.Reports
 		text := u.What
 		if _, after, found := strings.Cut(text, " "); found {
 			text = after
@@ -198,7 +201,11 @@ func (f *Answer) reportWords(some func(*ask.Undelivered) bool) string {
 	if len(by) == 0 {
 		return ""
 	}
-	return ": " + words(by) + " reported " + words(why) + " by ICMP"
+	times := ""
+	if reports < failures {
+		times = " " + plural.Sprintf("%d {time|times}", reports)
+	}
+	return ": " + words(by) + " reported " + words(why) + " by ICMP" + times
 }
 
 // connecting selects the reports about connections from a client to a port of a server.
