@@ -1,6 +1,7 @@
 package ask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -41,9 +42,11 @@ type responseText struct {
 	Hash   string `json:"hash"`
 	Type   string `json:"type"`
 	Words  string `json:"words"`
+	Denied bool   `json:"denied"`
 }
 
-// Answers reads the error of each response if its protocol has one, otherwise the body.
+// Answers reads the error of each response if its protocol has one, otherwise the body, or, without one, why a token was
+// refused (RFC 6750 section 3).
 // Credentials are masked. Without protocols, the calls may be of any.
 func Answers(ctx context.Context, c *forensics.Case, keys []Key, protocols ...string) (map[Key]string, error) {
 	out := map[Key]string{}
@@ -53,7 +56,7 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key, protocols ...st
 	var list []responseText
 	err := ByRuns(c, keys, func(where string) error {
 		some, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, coalesce(k.response_body_sha256, ''::BLOB) AS hash, coalesce(k.response_content_type, '') AS type,
-		coalesce(`+statements.Error("k.")+`, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words
+		coalesce(`+statements.Error("k.")+`, k.redis_error, k.grpc_message, array_to_string(k.tls_alerts, ', '), '') AS words, coalesce(k.status_code IN (401, 403) AND k.response_body_sha256 IS NULL AND k.protocol IN `+terms.Web+`, false) AS denied
 		FROM calls_raw k WHERE `+where+OfProtocols(protocols))
 		list = append(list, some...)
 		return err
@@ -75,16 +78,40 @@ func Answers(ctx context.Context, c *forensics.Case, keys []Key, protocols ...st
 	if err != nil {
 		return nil, err
 	}
+	refusals, err := refusals(ctx, c, list, wanted)
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range list {
 		text := s.Words
+		key := Key{s.Bundle, s.No}
 		if text == "" {
-			text = bodies[s.Hash]
+			text = cmp.Or(bodies[s.Hash], refusals[key])
 		}
-		if key := (Key{s.Bundle, s.No}); text != "" && wanted[key] {
+		if text != "" && wanted[key] {
 			out[key] = Masked(c.Policy(), s.Type, text, maxResponseText)
 		}
 	}
 	return out, nil
+}
+
+// refusals reads the error_description of the field WWW-Authenticate of responses without a body.
+func refusals(ctx context.Context, c *forensics.Case, list []responseText, wanted map[Key]bool) (map[Key]string, error) {
+	var keys []Key
+	for _, s := range list {
+		if key := (Key{s.Bundle, s.No}); s.Denied && s.Words == "" && wanted[key] {
+			keys = append(keys, key)
+		}
+	}
+	out := map[Key]string{}
+	err := ByRuns(c, keys, func(where string) error {
+		rows, _, err := Rows[responseText](ctx, c, MaxLoaded, "SELECT "+terms.BundleOf(c, "k.")+`, k.call_no, regexp_extract(list_filter(k.headers, h -> lower(h.name) = 'www-authenticate')[1].value, 'error_description="([^"]+)"', 1) AS words FROM calls_raw k WHERE `+where)
+		for _, r := range rows {
+			out[Key{r.Bundle, r.No}] = r.Words
+		}
+		return err
+	})
+	return out, err
 }
 
 // BodyTexts reads the first part of text bodies, at most most bytes of each, by hash.

@@ -250,7 +250,13 @@ func Ask(ctx context.Context, c *forensics.Case, in In) (*Answer, error) {
 	if err := ask.NoteUnread(ctx, c, &out.Frame, w); err != nil {
 		return nil, err
 	}
-	out.Match(int(out.Total) + len(out.Connections) + len(out.ICMP))
+	found := int(out.Total) + len(out.Connections) + len(out.ICMP)
+	if found == 0 && in.Class != "" {
+		out.Happened = nil // other classes may have failed
+	} else if out.Happened != nil {
+		found++ // requests that became slower
+	}
+	out.Match(found)
 	return out, nil
 }
 
@@ -474,6 +480,8 @@ func (f *Answer) causes(ctx context.Context, c *forensics.Case, list []group, te
 func (a *Answer) Sentence() string {
 	s := plural.Sprintf("%d of %d {call|calls} failed", a.Total, a.Calls)
 	switch {
+	case a.Happened != nil && a.Total == 0:
+		s = strings.TrimSuffix(a.Happened.What, ".")
 	case a.Happened != nil:
 		s = a.Happened.What + " In all, " + s
 		if h := a.Happened; h.Users && h.Origin != h.Service && h.Failed < a.Total {

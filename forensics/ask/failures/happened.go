@@ -36,7 +36,8 @@ type Happened struct {
 	CallIDs []string `json:"call_ids" jsonschema:"the first failed requests, then the first calls of the origin"`
 
 	from, to int64
-	more     bool // failed is of the listed groups, and there are more
+	more     bool   // failed is of the listed groups, and there are more
+	asked    amount // such requests
 }
 
 // Holder is a client with open connections.
@@ -312,9 +313,10 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 	}
 	h.From, h.To = when.Stamp(h.from), when.Stamp(h.to)
 	var err error
-	if h.Of, err = h.count(ctx, c, all, services, endpoints, protocols); err != nil {
+	if h.asked, err = h.count(ctx, c, all, services, endpoints, protocols); err != nil {
 		return nil, err
 	}
+	h.Of = max(h.asked.During, h.Failed)
 	h.more = f.more
 	text := h.span() + h.share(requestWords(&list[0], endpoints, services)) + " failed"
 	if f.originOf(&list[0]) == nil {
@@ -333,7 +335,7 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 		return nil, err
 	}
 	who, err := h.victims(ctx, c, all, services, endpoints)
-	h.What = text + h.What + who
+	h.What = text + h.What + who + h.surge()
 	return h, err
 }
 
@@ -369,7 +371,11 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 	if err != nil {
 		return err
 	}
-	h.What += where
+	again, err := h.amplified(ctx, c, all, o)
+	if err != nil {
+		return err
+	}
+	h.What += where + again
 	if usedUp && len(o.CallIDs) > 0 {
 		if h.Holders, err = holders(ctx, c, o.CallIDs); err != nil {
 			return err
@@ -389,6 +395,7 @@ func (f *Answer) because(ctx context.Context, c *forensics.Case, o *chain.Origin
 		if p.reply, err = replies(ctx, c, o.CallIDs); err != nil {
 			return "", false, err
 		}
+		p.lost = p.lost || p.unlisted && p.Undelivered
 	}
 	if o.Protocol == "tls" || o.Protocol == "quic" {
 		text, err = handshakeWords(ctx, c, o, p.server)
@@ -403,6 +410,7 @@ type place struct {
 	server string
 	lost   bool // no request arrived
 	reply
+	unlisted bool   // no group has its calls, as when the capture ended before they could fail
 	reported string // ICMP errors about its connections
 }
 
@@ -413,10 +421,12 @@ type reply struct {
 	Late bool  `json:"late"` // they came after the caller had given up
 	Took int64 `json:"took"` // us
 	Gave int64 `json:"gave"` // us, the longest time after which a caller gave up
+
+	Undelivered bool `json:"undelivered"` // their requests did not arrive
 }
 
 func replies(ctx context.Context, c *forensics.Case, ids []string) (reply, error) {
-	return ask.One[reply](ctx, c, "SELECT coalesce(bool_and(status_code IS NOT NULL AND (error IN ('cut', 'gap', 'reset', 'timeout') OR error = '"+table.Abandoned+"' AND elapsed_us <= waited_us)), false) AS part, coalesce(bool_and(response_delivered = '"+table.NotDelivered+"'), false) AS lost, coalesce(bool_and(error = '"+table.Abandoned+"' AND elapsed_us > waited_us), false) AS late, coalesce(max(elapsed_us), 0) AS took, coalesce(max(waited_us), 0) AS gave FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
+	return ask.One[reply](ctx, c, "SELECT coalesce(bool_and(status_code IS NOT NULL AND (error IN ('cut', 'gap', 'reset', 'timeout') OR error = '"+table.Abandoned+"' AND elapsed_us <= waited_us)), false) AS part, coalesce(bool_and(response_delivered = '"+table.NotDelivered+"'), false) AS lost, coalesce(bool_and(error = '"+table.Abandoned+"' AND elapsed_us > waited_us), false) AS late, coalesce(max(elapsed_us), 0) AS took, coalesce(max(waited_us), 0) AS gave, coalesce(bool_and(request_delivered = '"+table.NotDelivered+"'), false) AS undelivered FROM calls WHERE call_id IN (SELECT unhex(unnest(string_split(?, ','))))", strings.Join(ids, ","))
 }
 
 // place finds the groups of the calls of an origin. A server outside has the name that its client used.
@@ -436,7 +446,7 @@ func (f *Answer) place(o *chain.Origin) place {
 			p.server = g.Dst
 		}
 	}
-	p.lost = n > 0 && lost == n
+	p.unlisted, p.lost = n == 0, n > 0 && lost == n
 	return p
 }
 
@@ -510,21 +520,20 @@ func (h *Happened) victims(ctx context.Context, c *forensics.Case, all *ask.Wind
 	return plural.Sprintf(" Only requests of %s failed: %d of %d, of ", words(s.bad), s.Slow, s.Calls) + s.rest() + plural.Sprintf(" none of %d.", s.Others), nil
 }
 
-// count counts the requests that a sentence speaks of, from the first failed one to the last: those to some endpoints of
+// count counts the requests that a sentence speaks of: those to some endpoints of
 // services, or, if these are too many to be named, all in some protocols.
-func (h *Happened) count(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints, protocols []string) (int64, error) {
+func (h *Happened) count(ctx context.Context, c *forensics.Case, all *ask.Window, services, endpoints, protocols []string) (amount, error) {
 	column, kinds := "endpoint", endpoints
 	if len(endpoints) > maxEndpoints {
 		column, kinds = "protocol", protocols
 	}
-	where := all.Where + " AND ts_ns BETWEEN ? AND ? AND " + terms.Server + " IN (SELECT unnest(string_split(?, chr(31)))) AND " + column + " IN (SELECT unnest(string_split(?, chr(31))))"
-	args := all.Values(h.from, h.to, strings.Join(services, separator), strings.Join(kinds, separator))
+	where := all.Where + " AND " + terms.Server + " IN (SELECT unnest(string_split(?, chr(31)))) AND " + column + " IN (SELECT unnest(string_split(?, chr(31))))"
+	args := all.Values(strings.Join(services, separator), strings.Join(kinds, separator))
 	if h.Users {
 		where += " AND " + terms.Who("src_") + " NOT IN (SELECT DISTINCT " + terms.Who("dst_") + " FROM calls WHERE " + all.Where + " AND " + terms.RequestIn(c) + ")"
 		args = append(args, all.Args...)
 	}
-	n, err := ask.Count(ctx, c, "SELECT count(*) AS n FROM calls WHERE "+where, args...)
-	return max(n, h.Failed), err
+	return h.amountOf(ctx, c, where, args)
 }
 
 func add(list []string, s string) []string {

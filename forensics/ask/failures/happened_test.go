@@ -27,6 +27,9 @@ func TestWhatHappened(t *testing.T) {
 				}
 			}
 		}
+		if text != "" && f.Matched != "some" {
+			t.Errorf("%s: %s although something happened", i.Name, f.Matched)
+		}
 		if (text == "") != (i.Words == nil) {
 			t.Errorf("%s: %q", i.Name, text)
 		}

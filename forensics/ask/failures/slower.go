@@ -200,6 +200,7 @@ func (h *Happened) slowest(ctx context.Context, c *forensics.Case, all *ask.Wind
 type reason struct {
 	words      string
 	calls      int
+	most       int // calls below one of them
 	confidence float64
 	longest    int64 // ns
 	tell       func(r *reason) string
@@ -208,23 +209,23 @@ type reason struct {
 // whereWords say what the followed calls spent their time with, the most frequent reason only.
 func whereWords(seeds []*chain.Step, waits []chain.Wait, resent map[link][]stall) string {
 	var list []reason
-	count := func(key string, confidence float64, ns int64, tell func(*reason) string) {
+	count := func(key string, confidence float64, ns int64, n int, tell func(*reason) string) {
 		i := slices.IndexFunc(list, func(r reason) bool { return r.words == key })
 		if i < 0 {
 			i = len(list)
 			list = append(list, reason{words: key, confidence: confidence, tell: tell})
 		}
 		r := &list[i]
-		r.calls, r.confidence, r.longest = r.calls+1, min(r.confidence, confidence), max(r.longest, ns)
+		r.calls, r.most, r.confidence, r.longest = r.calls+1, max(r.most, n), min(r.confidence, confidence), max(r.longest, ns)
 	}
 	for i, s := range seeds {
 		w := &waits[i]
 		if a, b, full, ns := lostIn(s, w, resent); full {
-			count("full "+a+separator+b, 0.8*w.Confidence, ns, func(r *reason) string {
+			count("full "+a+separator+b, 0.8*w.Confidence, ns, 1, func(r *reason) string {
 				return a + stoppedReading + b + " sent: its receive window was zero for up to " + chain.LengthOf(r.longest)
 			})
 		} else if ns > 0 {
-			count("network "+a+separator+b, 0.8*w.Confidence, ns, func(r *reason) string {
+			count("network "+a+separator+b, 0.8*w.Confidence, ns, 1, func(r *reason) string {
 				return "packets between " + a + " and " + b + " were lost: waiting until they were sent again took up to " + chain.LengthOf(r.longest)
 			})
 		} else if len(w.For) > 0 {
@@ -233,8 +234,8 @@ func whereWords(seeds []*chain.Step, waits []chain.Wait, resent map[link][]stall
 			for _, c := range w.For {
 				ns, unanswered = max(ns, min(c.End, s.End)-c.Start), unanswered && c.Unanswered()
 			}
-			what, many := strings.TrimPrefix(chain.EndpointOf(first), "dns "), len(w.For) > 1
-			count(fmt.Sprint(first.Dst.Who, separator, first.Protocol, separator, what, separator, unanswered), w.Confidence, ns, func(r *reason) string {
+			what := strings.TrimPrefix(chain.EndpointOf(first), "dns ")
+			count(fmt.Sprint(first.Dst.Who, separator, first.Protocol, separator, what, separator, unanswered), w.Confidence, ns, len(w.For), func(r *reason) string {
 				who := at(first.Protocol, first.Dst.Who)
 				switch {
 				case first.Protocol == "dns" && unanswered:
@@ -243,8 +244,8 @@ func whereWords(seeds []*chain.Step, waits []chain.Wait, resent map[link][]stall
 					return who + " took up to " + chain.LengthOf(r.longest) + " to answer look-ups of " + what
 				case unanswered:
 					return who + " did not answer " + what + " within " + chain.LengthOf(r.longest)
-				case many:
-					return who + " was asked several times for each: " + what + " took up to " + chain.LengthOf(r.longest)
+				case r.most > 1:
+					return who + " was asked up to " + plural.Thousands(int64(r.most)) + " times for each: " + what + " took up to " + chain.LengthOf(r.longest)
 				}
 				return who + " took up to " + chain.LengthOf(r.longest) + " to answer " + what
 			})
