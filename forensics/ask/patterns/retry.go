@@ -17,6 +17,9 @@ import (
 // enoughRetries is the number of retries from which their pauses show a backoff for sure.
 const enoughRetries = 4
 
+// enoughChains is the number of requests without an id from which an equal number of retries is no chance.
+const enoughChains = 3
+
 // maxChains is the highest number of calls with retries in one answer.
 const maxChains = 20_000
 
@@ -127,7 +130,7 @@ func (l *finder) retry(list []chain) Pattern {
 	}
 	p.Numbers = append(p.Numbers, Number{"jitter", jitter})
 	exactly := fmt.Sprintf("%d to %d times", low, high)
-	if len(gaveUp) == 1 && lost > 0 {
+	if len(gaveUp) == 1 && lost > 0 && (p.Confidence == "exact" || len(list) >= enoughChains) {
 		for n := range gaveUp {
 			exactly = plural.Sprintf("exactly %d {time|times} before it gives up", n)
 			p.Numbers = append(p.Numbers, Number{"exactly", float64(n)})
@@ -137,6 +140,9 @@ func (l *finder) retry(list []chain) Pattern {
 	}
 	p.Problem = lost > 0
 	p.Words = plural.Sprintf("%s repeats %s at %s %s (%d {request|requests}, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))
+	if p.Confidence != "exact" {
+		p.Words += " Without ids, some may be other requests that are equal."
+	}
 	if shape != "none" && retries < enoughRetries {
 		p.Words += " These are too few pauses to be sure of a backoff."
 	}
@@ -262,6 +268,7 @@ func (l *finder) storms(ctx context.Context) ([]Pattern, error) {
 		clients         []string
 		at              int64
 		ch              chain
+		unsure          bool // without ids
 	}
 	by := map[string]*slot{}
 	for _, ch := range chains {
@@ -277,6 +284,7 @@ func (l *finder) storms(ctx context.Context) ([]Pattern, error) {
 				continue
 			}
 			s.retries++
+			s.unsure = s.unsure || !ch.Sure
 			s.clients = ask.AddName(s.clients, ch.Src)
 			if i < len(ch.CallIDs) && len(s.ids) < 10 {
 				s.ids = append(s.ids, ch.CallIDs[i])
@@ -294,10 +302,14 @@ func (l *finder) storms(ctx context.Context) ([]Pattern, error) {
 	}
 	var out []Pattern
 	for _, s := range worst {
-		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: "exact", CallIDs: s.ids,
+		sure, doubt := "exact", ""
+		if s.unsure {
+			sure, doubt = "likely", " Without ids, some may be other requests that are equal."
+		}
+		out = append(out, Pattern{Kind: "retry_storms", Src: strings.Join(ask.SomeNames(s.clients), ", "), Dst: s.ch.Dst, Problem: true, Count: s.retries, Confidence: sure, CallIDs: s.ids,
 			How: "retries as in the kind retries, per 10 s", KFL: l.kfl("", s.ch.Dst, s.ch.Pb, s.ch.Asked),
 			Numbers: []Number{{"retries_in_10s", float64(s.retries)}, {"first_tries_in_10s", float64(s.firsts)}},
-			Words:   plural.Sprintf("%d {retry|retries} hit %s within 10 s from %s on, in addition to %d first {attempt|attempts}.", s.retries, s.ch.Dst, when.Stamp(s.at), s.firsts)})
+			Words:   plural.Sprintf("%d {retry|retries} hit %s within 10 s from %s on, in addition to %d first {attempt|attempts}.", s.retries, s.ch.Dst, when.Stamp(s.at), s.firsts) + doubt})
 	}
 	refused, err := l.bursts(ctx)
 	return append(out, refused...), err
