@@ -22,7 +22,7 @@ type In struct {
 	ask.Scope
 	BaselineFrom string `json:"baseline_from,omitempty" jsonschema:"start of the baseline; same forms as from"`
 	BaselineTo   string `json:"baseline_to,omitempty" jsonschema:"end of the baseline"`
-	Shift        string `json:"shift,omitempty" jsonschema:"without a baseline: compare with the same window this much earlier; default 24h, the same time on the day before"`
+	Shift        string `json:"shift,omitempty" jsonschema:"without a baseline: compare with the same window this much earlier; default 24h, the same time on the day before, or the time before the window if that day was not recorded"`
 	Service      string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
 	Client       string `json:"client,omitempty" jsonschema:"only calls from this client"`
 }
@@ -91,7 +91,7 @@ type News struct {
 
 // Question is the question compare_periods.
 func Question() ask.Question {
-	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before): volume, errors and latency by service, endpoint and pair, with effects, 95 % intervals and a verdict; what is new and what vanished.", true, Ask)
+	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before, or the time before it): volume, errors and latency by service, endpoint and pair, with effects, 95 % intervals and a verdict; what is new and what vanished.", true, Ask)
 }
 
 // Ask answers compare_periods.
@@ -202,6 +202,9 @@ func (in *In) times(ctx context.Context, c *forensics.Case) (*times, *ask.Window
 		}
 		t.from[0], t.to[0] = w.From-int64(shift), w.To-int64(shift)
 		switch {
+		case in.Shift == "" && t.to[0] < first && first < w.From:
+			t.from[0], t.to[0] = max(first, w.From-length), w.From-1
+			w.Notes = append(w.Notes, "the day before was not recorded, so the baseline is the time before the period")
 		case t.to[0] < w.From:
 		case in.Shift != "":
 			return nil, nil, ask.Wrong("shift", "%s is shorter than the period, %s, so the baseline would overlap it", shift, time.Duration(length))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pcapsule/pcapsule/forensics/ask"
 	"github.com/pcapsule/pcapsule/forensics/ask/asktest"
 	"github.com/pcapsule/pcapsule/forensics/ask/compare"
 )
@@ -197,6 +198,31 @@ func TestSlowestCallsAlone(t *testing.T) {
 	e := at(t, a, "/pay")
 	if strings.Join(e.Changed, " ") != "slowest_slower" || e.Slowest.Calls[1] < 30 || e.Latency.State != "no_change_seen" || !said(a, "slowest calls slower", "took over") {
 		t.Errorf("%+v %+v %q", e.Slowest, e.Latency, e.Changed)
+	}
+}
+
+// TestSlowestCallsBesideNewFastOnes has an endpoint that became slow because it asks for each item alone: of all calls fewer are
+// over the old limit, and the slowest are slower.
+func TestSlowestCallsBesideNewFastOnes(t *testing.T) {
+	var p plan
+	p.add(0, 1, 2, "/list", 50, 0, 22)
+	p.add(0, 2, 3, "/item", 150, 0, 6)
+	p.add(1, 1, 2, "/list", 50, 0, 370)
+	p.add(1, 2, 3, "/item", 2650, 0, 6)
+	a := p.compare(t)
+	if !said(a, "All requests", "most calls faster, the slowest slower") || said(a, "slowest calls faster") || !said(a, "GET /list: slower") {
+		t.Errorf("%q", a.Verdict)
+	}
+}
+
+// TestTheTimeBeforeIsTheBaseline has no recording of the day before.
+func TestTheTimeBeforeIsTheBaseline(t *testing.T) {
+	var p plan
+	p.add(0, 1, 2, "/list", 50, 0, 22)
+	p.add(1, 1, 2, "/list", 50, 0, 370)
+	a := asktest.Must[*compare.Answer](t)(compare.Ask(ctx, p.Open(t), compare.In{Scope: ask.Scope{From: "100s"}}))
+	if a.Baseline.Calls != 50 || a.Period.Calls != 50 || !said(a, "GET /list: slower") {
+		t.Errorf("%+v %+v %q", a.Baseline, a.Period, a.Verdict)
 	}
 }
 

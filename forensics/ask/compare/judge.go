@@ -70,7 +70,7 @@ func (ch *Change) judge() {
 		switch {
 		case e.State == changed:
 			ch.Changed = append(ch.Changed, word)
-			text = phrase(word) + ": " + text
+			text = ch.phrase(word) + ": " + text
 		case large && e.State == tooFew:
 			ch.Maybe = append(ch.Maybe, word)
 			text += ": too few calls to be sure"
@@ -111,7 +111,13 @@ func (ch *Change) judge() {
 }
 
 // phrase writes a word of changed as a sentence does.
-func phrase(word string) string {
+func (ch *Change) phrase(word string) string {
+	switch {
+	case word == "faster" && ch.against(1):
+		return "most calls faster, the slowest slower"
+	case word == "slower" && ch.against(-1):
+		return "most calls slower, the slowest faster"
+	}
 	return strings.ReplaceAll(strings.ReplaceAll(word, "slowest", "slowest calls"), "_", " ")
 }
 
@@ -123,7 +129,8 @@ func (ch *Change) judgeSlowest(say func(e *Effect, large bool, more, less, text 
 	}
 	s.judge(math.Abs(s.raw) >= minErrorDiff/2 && differs(ch.P90Ms, ch.P99Ms), -largeErrorDiff, largeErrorDiff)
 	with := map[bool]string{true: "slower", false: "faster"}[s.raw > 0]
-	if s.State != changed || slices.Contains(ch.Changed, with) {
+	// Fewer calls may be slow and the slowest of them slower, as if fast calls were added.
+	if s.State != changed || ch.against(-s.raw) || slices.Contains(ch.Changed, with) {
 		ch.Slowest = nil
 		return
 	}
@@ -134,6 +141,16 @@ func (ch *Change) judgeSlowest(say func(e *Effect, large bool, more, less, text 
 	}
 	word := "slowest_" + with
 	say(&s.Effect, true, word, word, text, 8*math.Abs(s.raw))
+}
+
+// against reports whether the p99 moved in a direction, up if it is positive, and enough to matter.
+func (ch *Change) against(direction float64) bool {
+	n := ch.of.timed()
+	if min(n[0], n[1]) < enoughForPercentile || len(ch.P99Ms) != 2 || ch.P99Ms[0] <= 0 || ch.P99Ms[1] <= 0 {
+		return false
+	}
+	log := math.Log(ch.P99Ms[1] / ch.P99Ms[0])
+	return log*direction > 0 && math.Abs(log) >= math.Log(minRatio)
 }
 
 // latencyWords describes the medians in both windows.

@@ -123,7 +123,7 @@ func (ch *Change) summary(changes bool) string {
 	state := func(e *Effect, is ...string) string {
 		for _, word := range is {
 			if slices.Contains(ch.Changed, word) {
-				return phrase(word)
+				return ch.phrase(word)
 			}
 		}
 		switch {
