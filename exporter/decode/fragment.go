@@ -216,7 +216,10 @@ func (w *walk) fragment(p piece) layer {
 		data = data[:min(len(data), size)]
 	}
 	end := p.off + size
-	if p.more && size == 0 || end > r.opt.MaxDatagram || f.IPVersion == 4 && end+p.header > maxIPv4 {
+	if end > maxIPv4 || f.IPVersion == 4 && end+p.header > maxIPv4 {
+		f.Problems |= FragmentTooLong
+	}
+	if p.more && size == 0 || end > r.opt.MaxDatagram || f.Problems&FragmentTooLong != 0 {
 		return w.dropped()
 	}
 	key := fragKey{src: f.Src, dst: f.Dst, context: f.context(w.inif), id: f.IPID, version: f.IPVersion}

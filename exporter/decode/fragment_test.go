@@ -191,7 +191,7 @@ func TestFragmentsGivenUp(t *testing.T) {
 func TestFragmentBeyondTheLargestDatagram(t *testing.T) {
 	x := newFragments(t, Options{})
 	x.four(1, 65528, false, body(100)) // ping of death
-	if x.f.Problems != FragmentDropped || x.d.Counts().Dropped != 1 || x.d.Held() != 0 {
+	if x.f.Problems != FragmentDropped|FragmentTooLong || x.d.Counts().Dropped != 1 || x.d.Held() != 0 {
 		t.Errorf("got %v, %+v", x.f.Problems, x.d.Counts())
 	}
 }

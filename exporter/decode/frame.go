@@ -56,7 +56,7 @@ func (k Kind) String() string {
 }
 
 // Problem is a set of decoding problems.
-type Problem uint16
+type Problem uint32
 
 // Problems of a frame.
 const (
@@ -73,6 +73,7 @@ const (
 	Aggregate                            // an 802.11 A-MSDU of which only the first packet was read
 	HeaderCut                            // the snap length cut the transport header after the ports
 	FragmentMissing                      // some fragments of the datagram did not arrive: its payload ends before the first missing one
+	FragmentTooLong                      // it ends behind the longest datagram (RFC 791 section 3.1, RFC 8200 section 4.5)
 	numProblems      = iota
 )
 
@@ -86,14 +87,14 @@ const (
 
 var problemCodes = [numProblems]string{
 	"truncated", "bad_length", "bad_header", "bad_options", "unknown_link", "depth_limit",
-	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate", "header_cut", "fragment_missing",
+	"fragment_overlap", "fragment_conflict", "fragment_dropped", "encrypted", "aggregate", "header_cut", "fragment_missing", "fragment_too_long",
 }
 
 // Codes returns the names of the problems in p.
 func (p Problem) Codes() []string {
 	var codes []string
 	for ; p != 0; p &= p - 1 {
-		if i := bits.TrailingZeros16(uint16(p)); i < numProblems {
+		if i := bits.TrailingZeros32(uint32(p)); i < numProblems {
 			codes = append(codes, problemCodes[i])
 		}
 	}

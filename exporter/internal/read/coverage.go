@@ -65,6 +65,7 @@ var problemDetails = map[string]string{
 	"fragment_overlap":  "the fragment overlaps others of its datagram; the first copy of each byte was kept, but receivers may keep another or none",
 	"fragment_conflict": "the fragment contradicts the bytes or the end of others of its datagram; the first copy was kept",
 	"fragment_dropped":  "the fragment cannot belong to any datagram, or a limit was reached",
+	"fragment_too_long": "the fragment ends behind the longest datagram of 65,535 bytes",
 	"fragment_missing":  "fragments of the datagram are missing; its payload ends before the first of them",
 	"encrypted":         "the frame is encrypted (802.11 or MACsec): the packet in it cannot be read",
 	"aggregate":         "the 802.11 frame holds several packets (A-MSDU); only the first was read, and the others are in no row",
