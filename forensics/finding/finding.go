@@ -216,7 +216,11 @@ func (l *Look) Rows(ctx context.Context, sql string, args ...any) ([]Row, error)
 	rows, more, err := ask.Rows[Row](ctx, l.Case, maxRows, sql, args...)
 	l.more = l.more || more
 	for i := range rows {
-		rows[i].Outside = rows[i].Outside || rows[i].Beyond && terms.HostOutside(rows[i].Dst)
+		r := &rows[i]
+		r.Outside = r.Outside || r.Beyond && terms.HostOutside(r.Dst)
+		for k, place := range r.Places[:min(len(r.Places), len(r.Evidence))] {
+			r.Evidence[k] = place + ": " + r.Evidence[k]
+		}
 	}
 	return rows, err
 }

@@ -28,6 +28,7 @@ type Row struct {
 	CallIDs  []string `json:"call_ids"`
 	FlowIDs  []string `json:"flow_ids"`
 	Evidence []string `json:"evidence"`
+	Places   []string `json:"places"` // files and frames of the evidence, see Look.Places
 }
 
 // through says through which proxies the destination was reached; empty if through none.

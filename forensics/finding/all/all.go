@@ -34,6 +34,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/dnsfailures"
 	"github.com/pcapsule/pcapsule/forensics/finding/dnstunnel"
 	"github.com/pcapsule/pcapsule/forensics/finding/egress"
+	"github.com/pcapsule/pcapsule/forensics/finding/flood"
 	"github.com/pcapsule/pcapsule/forensics/finding/forwardedtoken"
 	"github.com/pcapsule/pcapsule/forensics/finding/heartbleed"
 	"github.com/pcapsule/pcapsule/forensics/finding/http2flood"
@@ -92,6 +93,7 @@ func Analyzers() []finding.Analyzer {
 		dnsfailures.Analyzer(),
 		sigred.Analyzer(),
 		scan.Analyzer(),
+		flood.Analyzer(),
 		bruteforce.Analyzer(),
 		rapidreset.Analyzer(),
 		zerologon.Analyzer(),

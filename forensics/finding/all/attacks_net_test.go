@@ -309,7 +309,7 @@ func TestSpoofedAddresses(t *testing.T) {
 		hardware string
 		want     string
 	}{
-		{"two in turn", arp, "1212", "high: two hardware addresses claim 10.0.0.1 within a minute over ARP, and both do so in turn packet 1: address 10.0.0.1 is claimed by 02:00:00:00:00:32"},
+		{"two in turn", arp, "1212", "high: two hardware addresses claim 10.0.0.1 within a minute over ARP, and both do so in turn made.pcap frame 2: address 10.0.0.1 is claimed by 02:00:00:00:00:32"},
 		{"one after the other", arp, "1122", "medium: two hardware addresses claim 10.0.0.1 within a minute over ARP"},
 		{"one", arp, "1111", ""},
 		{"two neighbors in turn", neighbor, "1212", "high: two hardware addresses claim 2001:db8::1 within a minute over neighbor discovery, and both do so in turn"},

@@ -66,7 +66,7 @@ func find(ctx context.Context, l *finding.Look) error {
 
 // addresses reports machines that ask for many addresses of their network in ARP.
 func addresses(ctx context.Context, l *finding.Look) error {
-	rows, err := l.Rows(ctx, `SELECT regexp_extract(detail, 'address (\S+)', 1) AS src, sum(count)::BIGINT AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, arg_min('packet ' || packet_no || ': ' || detail, (ts_ns, packet_no, detail), 3) AS evidence
+	rows, err := l.Rows(ctx, `SELECT regexp_extract(detail, 'address (\S+)', 1) AS src, sum(count)::BIGINT AS count, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.Places()+`
 		FROM anomalies_raw WHERE `+sought+` AND detail LIKE 'address %' AND ts_ns BETWEEN `+fmt.Sprint(l.From)+` AND `+fmt.Sprint(l.To)+` GROUP BY 1 ORDER BY count DESC, src`)
 	if err != nil {
 		return err

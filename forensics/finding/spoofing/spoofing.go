@@ -34,7 +34,7 @@ func Analyzer() finding.Analyzer {
 func arp(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `SELECT regexp_extract(detail, 'address (\S+)', 1) AS src, sum(count)::BIGINT AS count, coalesce(sum(count) FILTER (kind = 'arp_conflict'), 0)::BIGINT AS "of",
 			coalesce(sum(count) FILTER (kind = 'arp_relayed'), 0)::DOUBLE AS number, coalesce(sum(count) FILTER (kind = 'arp_unasked'), 0)::DOUBLE AS number2, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns,
-			arg_min('packet ' || packet_no || ': ' || detail, (ts_ns, packet_no, detail), 3) AS evidence
+			`+l.Places()+`
 		FROM anomalies_raw WHERE `+odd+` AND detail LIKE 'address %' AND ts_ns BETWEEN `+fmt.Sprint(l.From)+` AND `+fmt.Sprint(l.To)+` GROUP BY 1 ORDER BY count DESC, src`)
 	if err != nil {
 		return err
