@@ -48,6 +48,7 @@ var streams = []form{
 	{"pop3", isPOP3},
 	{"imap", func(_, s *Side) bool { return prefix(s.Head, "* OK", "* PREAUTH", "* BYE") }},
 	{"irc", func(c, _ *Side) bool { return prefix(c.Head, "NICK ", "CAP LS") }},
+	{"shell", isShell},
 }
 
 // isGit reports a pkt-line with the name of a service (gitprotocol-pack).

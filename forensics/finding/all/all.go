@@ -53,6 +53,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/rapidreset"
 	"github.com/pcapsule/pcapsule/forensics/finding/remoteadmin"
 	"github.com/pcapsule/pcapsule/forensics/finding/remoteexec"
+	"github.com/pcapsule/pcapsule/forensics/finding/remoteshell"
 	"github.com/pcapsule/pcapsule/forensics/finding/riskyfile"
 	"github.com/pcapsule/pcapsule/forensics/finding/roasting"
 	"github.com/pcapsule/pcapsule/forensics/finding/roguedhcp"
@@ -106,6 +107,7 @@ func Analyzers() []finding.Analyzer {
 		smuggling.Analyzer(),
 		webattack.Analyzer(),
 		webshell.Analyzer(),
+		remoteshell.Analyzer(),
 		jndi.Analyzer(),
 		heartbleed.Analyzer(),
 		http2flood.Analyzer(),
