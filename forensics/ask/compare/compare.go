@@ -22,7 +22,7 @@ type In struct {
 	ask.Scope
 	BaselineFrom string `json:"baseline_from,omitempty" jsonschema:"start of the baseline; same forms as from"`
 	BaselineTo   string `json:"baseline_to,omitempty" jsonschema:"end of the baseline"`
-	Shift        string `json:"shift,omitempty" jsonschema:"without a baseline: compare with the same window this much earlier; default 24h, the same time on the day before, or the time before the window if that day was not recorded"`
+	Shift        string `json:"shift,omitempty" jsonschema:"without a baseline: compare with the same window this much earlier; default 24h, or the time before it if that day was not recorded"`
 	Service      string `json:"service,omitempty" jsonschema:"only calls to this service, workload, pod, host or address"`
 	Client       string `json:"client,omitempty" jsonschema:"only calls from this client"`
 }
@@ -91,7 +91,7 @@ type News struct {
 
 // Question is the question compare_periods.
 func Question() ask.Question {
-	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before, or the time before it): volume, errors and latency by service, endpoint and pair, with effects, 95 % intervals and a verdict; what is new and what vanished.", true, Ask)
+	return ask.New("compare_periods", "Compare two periods", "Compares a window with a baseline (or the same time on the day before): volume, errors and latency by service, endpoint and pair, with effects, 95 % intervals and a verdict; what is new and what vanished.", true, Ask)
 }
 
 // Ask answers compare_periods.

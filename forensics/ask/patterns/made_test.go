@@ -48,7 +48,7 @@ func TestRetriesAndWhatLooksLikeThem(t *testing.T) {
 	} else {
 		list = slices.Delete(list, i, i+1)
 	}
-	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "max_retries") != 3 || strings.Contains(list[0].Words, "exactly") || !strings.Contains(list[0].Words, "may be other requests") || !strings.Contains(list[0].Words, "too few pauses to be sure") {
+	if len(list) != 1 || list[0].Shape != "linear" || list[0].Confidence != "likely" || number(list[0], "exactly") != 3 || strings.Contains(list[0].Words, "exactly") || !strings.Contains(list[0].Words, "may be other requests") || !strings.Contains(list[0].Words, "too few pauses to be sure") {
 		t.Errorf("%+v", list)
 	}
 }

@@ -130,13 +130,16 @@ func (l *finder) retry(list []chain) Pattern {
 	}
 	p.Numbers = append(p.Numbers, Number{"jitter", jitter})
 	exactly := fmt.Sprintf("%d to %d times", low, high)
-	if len(gaveUp) == 1 && lost > 0 && (p.Confidence == "exact" || len(list) >= enoughChains) {
+	if low == high {
+		exactly = plural.Sprintf("%d {time|times} each", low)
+	}
+	if len(gaveUp) == 1 && lost > 0 {
 		for n := range gaveUp {
-			exactly = plural.Sprintf("exactly %d {time|times} before it gives up", n)
+			if p.Confidence == "exact" || len(list) >= enoughChains {
+				exactly = plural.Sprintf("exactly %d {time|times} before it gives up", n)
+			}
 			p.Numbers = append(p.Numbers, Number{"exactly", float64(n)})
 		}
-	} else if low == high {
-		exactly = plural.Sprintf("%d {time|times} each", low)
 	}
 	p.Problem = lost > 0
 	p.Words = plural.Sprintf("%s repeats %s at %s %s (%d {request|requests}, %d failed in the end), %s.", p.Src, p.Endpoint, p.Dst, exactly, len(list), lost, pauseWords(shape, pauses, factor))

@@ -13,7 +13,7 @@ import (
 	"github.com/pcapsule/pcapsule/samples/traffic"
 )
 
-// TestDenialOfService has floods just at and just below what counts, and traffic of many clients that is none.
+// TestDenialOfService has floods just at and just below what counts, and much traffic that is harmless.
 func TestDenialOfService(t *testing.T) {
 	sources := func(n int) func(i int) string {
 		return func(i int) string { return fmt.Sprintf("198.51.%d.%d", i%n/200, 1+i%n%200) }
