@@ -36,6 +36,11 @@ const reflectors = "17, 19, 123, 389, 3283, 3702, 5683, 10001, 11211, 27015, 378
 // asked is the SQL condition for a question, or an answer, of such a service.
 const asked = "transport = 'udp' AND (dst_port IN (" + reflectors + ") OR src_port IN (" + reflectors + "))"
 
+// silent is the SQL condition for datagrams without an answer, longDNS for answers that are long even with signatures.
+const silent = "transport = 'udp' AND dst_packets = 0"
+
+var longDNS = fmt.Sprintf("protocol = 'dns' AND response_bytes >= %d", 2*longAnswer)
+
 // loops matches a connection of a port with itself, which no program opens (LAND, CVE-1999-0016).
 const loops = "transport = 'tcp' AND src_ip = dst_ip AND src_port = dst_port AND NOT regexp_matches(src_ip, '^(127[.]|::1$)')"
 
@@ -51,13 +56,13 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "flood", Title: "denial of service", Kinds: []string{"connections", "datagrams", "pings", "reflection", "slow-requests", "loop", "fragments"},
 		Techniques: []string{"T1498.001", "T1498.002", "T1499.001", "T1499.002", "T1499.004"}, Basis: finding.OfFlows,
 		Unproved: "That the sources are who they say, and that a service suffered: sources of floods are often forged.",
-		Doc: fmt.Sprintf("Within 10 s: %d or more connections to one port whose handshakes do not end, half of all or more; %d or more conversations over UDP with one address, %d ports or more, or while others are answered, of which nine tenths get no answer; %d or more pings or unasked replies to one address. Within a minute: %d or more long answers (mean %d bytes, 10 times the questions) of services that reflect (NTP, memcached, CLDAP and others) or of DNS servers for the same few names. %d or more HTTP requests of one client that take %d s to send, at less than %d bytes a second. A connection of a port with itself, and fragments that contradict each other.",
-			manyOpen, manyPackets, manyPorts, manyPackets, manyAnswers, longAnswer, manySlow, slowFor, slowBytes),
+		Doc: fmt.Sprintf("Within 10 s: %d or more connections to one port whose handshakes do not end, half of all or more; %d or more conversations over UDP with one address, %d ports or more, or while others are answered, of which nine tenths get no answer; %d or more pings or unasked replies to one address. Within a minute: %d or more long answers (mean %d bytes, 10 times the questions) of services that reflect (NTP, memcached, CLDAP and others), or of DNS servers (each of %d bytes) for the same few names. %d or more HTTP requests of one client that take %d s to send, at less than %d bytes a second. A connection of a port with itself, and fragments that contradict each other.",
+			manyOpen, manyPackets, manyPorts, manyPackets, manyAnswers, longAnswer, 2*longAnswer, manySlow, slowFor, slowBytes),
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Flows(finding.AtLeast(manyOpen, halfOpen))}, Find: connections},
-			{Needs: []finding.Need{finding.Flows("coalesce(sum(src_packets + dst_packets) FILTER (transport IN ('udp', 'icmp')), 0) >= " + fmt.Sprint(manyPackets))}, Find: datagrams},
+			{Needs: []finding.Need{finding.Flows(finding.AtLeast(manyPackets, silent)), finding.Flows("coalesce(sum(src_packets) FILTER (transport = 'icmp'), 0) >= " + fmt.Sprint(manyPackets))}, Find: datagrams},
 			{Needs: []finding.Need{finding.Flows("coalesce(sum(src_packets + dst_packets) FILTER (" + asked + "), 0) >= " + fmt.Sprint(manyAnswers))}, Find: reflected},
-			{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyAnswers, "protocol = 'dns'"))}, Find: names},
+			{Needs: []finding.Need{finding.Calls("'dns'", finding.AtLeast(manyAnswers, longDNS))}, Find: names},
 			{Needs: []finding.Need{finding.Calls("'http1'", finding.AtLeast(manySlow, trickling))}, Find: slow},
 			{Needs: []finding.Need{finding.Flows(finding.Any(loops))}, Find: itself},
 			{Needs: []finding.Need{finding.Odd(torn)}, Find: fragments},
@@ -105,7 +110,7 @@ func connections(ctx context.Context, l *finding.Look) error {
 // datagrams finds addresses to which many datagrams or pings are sent.
 func datagrams(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH `+flows(l, "transport IN ('udp', 'icmp') AND NOT regexp_matches(dst_ip, '^(22[4-9]|23[0-9])[.]|^ff|[.]255$')")+`,
-		b AS (SELECT transport, dst_ip, part, count(*) FILTER (dst_packets = 0) AS silent, count(*) AS n, count(DISTINCT dst_port) AS ports, sum(src_packets) * 10e9 / greatest(10e9, max(last_ns) - min(first_ns)) AS packets FROM f GROUP BY ALL),
+		b AS (SELECT transport, dst_ip, part, count(*) FILTER (`+silent+`) AS silent, count(*) AS n, count(DISTINCT dst_port) AS ports, sum(src_packets) * 10e9 / greatest(10e9, max(last_ns) - min(first_ns)) AS packets FROM f GROUP BY ALL),
 		p AS (SELECT transport, dst_ip, part FROM b WHERE CASE transport WHEN 'icmp' THEN packets >= `+fmt.Sprint(manyPackets)+` ELSE silent >= `+fmt.Sprint(manyPackets)+` AND silent * 10 >= n * 9 AND (ports >= `+fmt.Sprint(manyPorts)+` OR silent < n) END)
 		SELECT transport AS other, `+from+` AS src, any_value(dst) AS dst, count(*) AS count, sum(src_packets)::BIGINT AS "of", count(DISTINCT src_ip)::DOUBLE AS number, count(DISTINCT dst_port)::DOUBLE AS number2, `+sums+`
 		FROM f JOIN p USING (transport, dst_ip, part) WHERE transport = 'icmp' OR dst_packets = 0 GROUP BY transport, dst_ip ORDER BY "of" DESC, dst, other`)
@@ -149,8 +154,8 @@ func reflection(r *finding.Row, port, about string) finding.Finding {
 func names(ctx context.Context, l *finding.Look) error {
 	rows, err := l.Rows(ctx, `WITH e AS MATERIALIZED (`+l.Ends()+`),
 		c AS (SELECT d.who AS src, s.who AS dst, lower(host) AS name, ts_ns, call_id, coalesce(request_bytes, 0) AS sent, response_bytes AS got, ts_ns // 60000000000 AS minute
-			FROM (SELECT `+l.Bundle("src_id, dst_id, host, ts_ns, call_id, request_bytes, response_bytes")+` FROM `+l.Calls+` WHERE `+l.Where+` AND protocol = 'dns' AND response_bytes > 0) r JOIN e s ON `+l.On("r", "src_id", "s")+` JOIN e d ON `+l.On("r", "dst_id", "d")+`),
-		p AS (SELECT dst, minute FROM c GROUP BY ALL HAVING count(*) >= `+fmt.Sprint(manyAnswers)+` AND count(*) >= `+fmt.Sprint(equalNames)+` * count(DISTINCT name) AND avg(got) >= `+fmt.Sprint(2*longAnswer)+` AND sum(got) >= `+fmt.Sprint(amplified)+` * sum(sent))
+			FROM (SELECT `+l.Bundle("src_id, dst_id, host, ts_ns, call_id, request_bytes, response_bytes")+` FROM `+l.Calls+` WHERE `+l.Where+` AND `+longDNS+`) r JOIN e s ON `+l.On("r", "src_id", "s")+` JOIN e d ON `+l.On("r", "dst_id", "d")+`),
+		p AS (SELECT dst, minute FROM c GROUP BY ALL HAVING count(*) >= `+fmt.Sprint(manyAnswers)+` AND count(*) >= `+fmt.Sprint(equalNames)+` * count(DISTINCT name) AND sum(got) >= `+fmt.Sprint(amplified)+` * sum(sent))
 		SELECT `+from+` AS src, dst, min(name) AS other, count(*) AS count, sum(sent)::BIGINT AS "of", count(DISTINCT src)::DOUBLE AS number, sum(got)::DOUBLE AS number2, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, `+l.CallIDs()+`
 		FROM c JOIN p USING (dst, minute) GROUP BY dst ORDER BY number2 DESC, dst`, l.Args...)
 	for _, r := range rows {
