@@ -215,6 +215,21 @@ func TestSlowestCallsBesideNewFastOnes(t *testing.T) {
 	}
 }
 
+// TestRetriesShiftTheMix has fast failing retries that lower the median of all calls, while their callers become slower.
+func TestRetriesShiftTheMix(t *testing.T) {
+	var p plan
+	for hop, ms := range []float64{40.8, 19.8, 10.5} {
+		p.add(0, byte(hop+1), byte(hop+2), fmt.Sprintf("/hop%d", hop), 750, 0, ms)
+	}
+	p.add(1, 1, 2, "/hop0", 750, 750, 136)
+	p.add(1, 2, 3, "/hop1", 1500, 1500, 54)
+	p.add(1, 3, 4, "/hop2", 4500, 4500, 12)
+	a := p.compare(t)
+	if said(a, "hides in the total") || !said(a, "All requests", "in total faster calls, but slower within the endpoints") {
+		t.Errorf("%q", a.Verdict)
+	}
+}
+
 // TestTheTimeBeforeIsTheBaseline has no recording of the day before.
 func TestTheTimeBeforeIsTheBaseline(t *testing.T) {
 	var p plan

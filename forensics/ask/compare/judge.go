@@ -242,26 +242,27 @@ func explain(whole *Change, endpoints []Change) {
 	var words []string
 	if e := whole.Errors; e != nil && len(parts) > 1 {
 		within, p := stats.WithinShares(parts)
-		words = append(words, mix(e.raw, within, e.sure(), p, minErrorDiff, [2]string{"more", "fewer"}, "failures", signed(100*within)+" points")...)
+		words = append(words, mix(e.raw, within, e, p, minErrorDiff, [2]string{"more", "fewer"}, "failures", signed(100*within)+" points")...)
 	}
 	if e := whole.Latency; e != nil && len(parts) > 1 {
 		larger, p := stats.WithinRanks(parts)
-		words = append(words, mix(*whole.Slower-0.5, larger-0.5, e.sure(), p, minSlower, [2]string{"slower", "faster"}, "calls", fmt.Sprintf("slower in %s %% of pairs", plural.Digits(100*larger, 3)))...)
+		words = append(words, mix(*whole.Slower-0.5, larger-0.5, e, p, minSlower, [2]string{"slower", "faster"}, "calls", fmt.Sprintf("slower in %s %% of pairs", plural.Digits(100*larger, 3)))...)
 	}
 	whole.Mix = strings.Join(words, "; ")
 }
 
-// mix compares the difference of a whole with that within its parts.
-func mix(all, within float64, sure bool, p, least float64, ways [2]string, what, size string) []string {
+// mix compares the difference of a whole with that within its parts. A difference of the whole that is said is not hidden, even
+// if few pairs of calls show it and only the medians are apart.
+func mix(all, within float64, e *Effect, p, least float64, ways [2]string, what, size string) []string {
 	way := func(d float64) string {
 		if d > 0 {
 			return ways[0]
 		}
 		return ways[1]
 	}
-	real := p < stats.Level && math.Abs(within) >= least
+	real, sure := p < stats.Level && math.Abs(within) >= least, e.sure()
 	switch {
-	case real && all*within < 0 && math.Abs(all) >= least:
+	case real && all*within < 0 && (e.State == changed || math.Abs(all) >= least):
 		return []string{fmt.Sprintf("in total %s %s, but %s within the endpoints (%s): the mix of calls changed", way(all), what, way(within), size)}
 	case real && !(sure && math.Abs(all) >= least) && all*within <= 0:
 		return []string{fmt.Sprintf("%s %s within the endpoints (%s), which a change in the mix of calls hides in the total", way(within), what, size)}
