@@ -93,7 +93,11 @@ func (o Root) Origin(text map[ask.Key]string) Origin {
 			way = append(way, p.Dst.Who)
 		}
 	}
-	return Origin{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: EndpointOf(s), Status: s.Status, What: o.kind, ElapsedMs: Millis(s.End - s.Start),
+	end := s.End
+	if n := len(o.path); n > 1 && o.kind == "no_answer" && o.path[n-2].Took != nil { // its caller waited no longer
+		end = min(end, max(o.path[n-2].End, s.Start))
+	}
+	return Origin{Src: s.Src.Who, Dst: s.Dst.Who, Protocol: s.Protocol, Endpoint: EndpointOf(s), Status: s.Status, What: o.kind, ElapsedMs: Millis(end - s.Start),
 		Said: text[s.Key()], Way: strings.Join(way, " → "), Confidence: o.confidence, Sure: Sure(o.confidence), Packets: s.Packets, CallIDs: s.IDs()}
 }
 
