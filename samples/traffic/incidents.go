@@ -62,6 +62,7 @@ func Incidents() []Incident {
 		{"surge", surge, []string{"334 of 667 requests GET /home to 10.0.0.2 failed with 503 Service Unavailable ('queue full'). Such requests came 33 times a second, in the 40 s before 9.4 times."}, nil},
 		{"token expired", tokenExpired, []string{"all 25 requests", "10.0.0.3 answered GET /orders with 401 Unauthorized ('The access token expired')."}, []string{"Such requests"}},
 		{"forgotten", forgotten, []string{"the only request GET /cart to 10.0.0.2 failed", "SELECT was not delivered to PostgreSQL at 10.0.0.5: no acknowledgement within 10 s."}, []string{"did not answer"}},
+		{"bare replicas", bareReplicas, []string{"10.0.1.3 answered GET /quote with 500 Internal Server Error ('out of quotes'). From then on, 10.0.1.3 failed 20 of 20 such calls, the other 2 addresses that 10.0.0.2 asked none of 38."}, nil},
 		{"full window", fullWindow, []string{"17 of 49 requests GET /quote to 10.0.0.2 were slow", "likely because 10.0.0.2 stopped reading what 10.0.0.3 sent: its receive window was zero for up to 800 ms.", "Nothing failed."}, []string{"were lost"}},
 		{"forbidden", forbidden, []string{"all 12 requests GET /cart to 10.0.0.2 failed", "connections to port 8080 of 10.0.0.3 were refused: 10.0.0.1 reported 'communication administratively prohibited' by ICMP."}, []string{"10.0.0.3 refused"}},
 		{"forbidden resolver", forbiddenResolver, []string{"12 look-ups of stock.example failed: not delivered to 10.0.0.9: 10.0.0.1 reported 'communication administratively prohibited' by ICMP."}, []string{"from 10.0.0.9"}},

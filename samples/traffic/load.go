@@ -108,3 +108,15 @@ func forgotten(c *Capture) {
 		askGateway(c, 411+float64(i), 0.02, 2+i, HTTP("GET /cart HTTP/1.1\r\nHost: shop", "", ""), ok("cart"))
 	}
 }
+
+// bareReplicas has three servers that no name connects, of which one begins to fail.
+func bareReplicas(c *Capture) {
+	for i := range 90 {
+		s, answer := float64(i)*0.4, ok(`{"q":1}`)
+		if i >= 30 && i%3 == 2 {
+			answer = HTTP("HTTP/1.1 500 Internal Server Error", "", "out of quotes")
+		}
+		askServer(c, s+0.002, 0.01, fmt.Sprintf("up %d", i), gateway, fmt.Sprintf("10.0.1.%d:8080", 1+i%3), HTTP("GET /quote HTTP/1.1", "", ""), answer)
+		askGateway(c, s, 0.015, i, HTTP("GET /quote HTTP/1.1\r\nHost: shop", "", ""), answer)
+	}
+}

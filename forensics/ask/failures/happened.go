@@ -326,7 +326,7 @@ func (f *Answer) requests(ctx context.Context, c *forensics.Case, all *ask.Windo
 		if err != nil {
 			return nil, err
 		}
-		where, err := h.replicas(ctx, c, all, g.Dst, g.Protocol, g.Endpoint)
+		where, err := h.replicas(ctx, c, all, g.Src, g.Dst, g.Protocol, g.Endpoint)
 		if err != nil {
 			return nil, err
 		}
@@ -367,7 +367,7 @@ func (f *Answer) origin(ctx context.Context, c *forensics.Case, all *ask.Window,
 		}
 		h.What += "."
 	}
-	where, err := h.replicas(ctx, c, all, o.Dst, o.Protocol, o.Endpoint)
+	where, err := h.replicas(ctx, c, all, o.Src, o.Dst, o.Protocol, o.Endpoint)
 	if err != nil {
 		return err
 	}
@@ -501,13 +501,20 @@ func (s *share) rest() string {
 	return "the other " + s.one
 }
 
-// replicas says which of the pods or addresses of a server failed calls to an endpoint, if others answered them in that time.
-func (h *Happened) replicas(ctx context.Context, c *forensics.Case, all *ask.Window, server, protocol, endpoint string) (string, error) {
-	s, err := shares(ctx, c, "dst_", all.Where+" AND ts_ns >= ? AND "+terms.Who("dst_")+" = ? AND protocol = ? AND endpoint = ?", all.Values(h.from, server, protocol, endpoint)...)
+// replicas says which of the pods or addresses of a server failed calls to an endpoint, if others answered them in that time. Replicas
+// without a common name are those that a client asks for the same path.
+func (h *Happened) replicas(ctx context.Context, c *forensics.Case, all *ask.Window, client, server, protocol, endpoint string) (string, error) {
+	where := all.Where + " AND ts_ns >= ? AND protocol = ? AND endpoint = ? AND "
+	s, err := shares(ctx, c, "dst_", where+terms.Who("dst_")+" = ?", all.Values(h.from, protocol, endpoint, server)...)
+	rest := " of " + server
+	if s == nil && err == nil && strings.Contains(endpoint, "/") {
+		s, err = shares(ctx, c, "dst_", where+terms.Who("src_")+" = ?", all.Values(h.from, protocol, endpoint, client)...)
+		rest = " that " + client + " asked"
+	}
 	if err != nil || s == nil {
 		return "", err
 	}
-	return plural.Sprintf(" From then on, %s failed %d of %d such {call|calls}, ", words(s.bad), s.Slow, s.Calls) + s.rest() + plural.Sprintf(" of %s none of %d.", server, s.Others), nil
+	return plural.Sprintf(" From then on, %s failed %d of %d such {call|calls}, ", words(s.bad), s.Slow, s.Calls) + s.rest() + rest + plural.Sprintf(" none of %d.", s.Others), nil
 }
 
 // victims says which clients' requests failed, if those of others to the same endpoints did not.
