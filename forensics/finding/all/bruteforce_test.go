@@ -83,3 +83,16 @@ func TestBruteForce(t *testing.T) {
 		"spraying high likely: 10.0.0.10 failed to log in to 10.0.0.2 over ldap 6 times (of 6 logins), up to 6 within ten minutes, with 6 accounts",
 		"guessing medium likely: 10.0.0.1 failed to log in to 10.0.0.2 over http 12 times (of 12 logins), up to 12 within ten minutes")
 }
+
+// TestGuessedDatabases has passwords of databases that are guessed.
+func TestGuessedDatabases(t *testing.T) {
+	for n, want := range map[int]string{10: "medium: 10.0.0.1 failed to log in to 10.0.0.2 over redis 10 times (of 11 logins), up to 10 within ten minutes", 9: ""} {
+		var w traffic.Capture
+		for i := range n {
+			w.Exchange(time.Duration(i)*time.Second, ms, "a", "10.0.0.1", "10.0.0.2:6379", fmt.Sprintf("*2\r\n$4\r\nAUTH\r\n$7\r\nsecret%d\r\n", i%10), "-WRONGPASS invalid username-password pair or user is disabled.\r\n")
+		}
+		w.Exchange(20*time.Second, ms, "a", "10.0.0.1", "10.0.0.2:6379", "*2\r\n$4\r\nAUTH\r\n$7\r\ncorrect\r\n", "+OK\r\n")
+		w.Close(30*time.Second, "a")
+		holdOne(t, &w, "brute-force", want)
+	}
+}

@@ -44,6 +44,16 @@ var logins = []login{
 	{"'socks'", "auth_kind = 'password' AND status_text IS NOT NULL", "status_text = 'login failed'", "socks_user"},
 	{"'http1', 'http2', 'http3'", "(status_code = 401 AND method = 'POST' AND auth_kind IS NULL OR (status_code IN (401, 407) OR status_code < 400) AND auth_kind IN ('basic', 'digest', 'password'))", "status_code IN (401, 407)", "NULL"},
 	{"'ssh'", "ssh_client_encrypted_bytes > 0 AND complete", "ssh_client_encrypted_bytes < 4000 AND ssh_server_encrypted_bytes < 1600", "NULL"},
+	{"'postgresql'", "method = 'STARTUP' AND auth_kind IS NOT NULL AND (outcome = 'ok' OR postgresql_error_code IN ('28000', '28P01'))", "outcome <> 'ok'", "postgresql_user"},
+	{"'mysql'", "mysql_command = 'CONNECT' AND (outcome = 'ok' OR mysql_error_code = 1045)", "outcome <> 'ok'", "mysql_user"},
+	{"'tds'", "tds_type = 'LOGIN7' AND (outcome = 'ok' OR tds_error_code = 18456)", "outcome <> 'ok'", "tds_user"},
+	{"'redis'", "method = 'AUTH' AND (outcome = 'ok' OR redis_error LIKE 'WRONGPASS%' OR redis_error LIKE 'ERR invalid password%')", "outcome <> 'ok'", "redis_user"},
+	{"'mongodb'", "mongodb_command IN ('saslStart', 'saslContinue') AND (mongodb_error_code = 18 OR mongodb_command = 'saslContinue' AND outcome = 'ok')", "outcome <> 'ok'", "mongodb_user"},
+	{"'cassandra'", "cassandra_opcode = 'AUTH_RESPONSE' AND (outcome = 'ok' OR cassandra_error_code = 256)", "outcome <> 'ok'", "cassandra_user"},
+	{"'clickhouse'", "clickhouse_kind = 'HELLO' AND (outcome = 'ok' OR clickhouse_error_code IN (192, 193, 194, 516))", "outcome <> 'ok'", "clickhouse_user"},
+	{"'mqtt'", "method = 'CONNECT' AND auth_kind IS NOT NULL AND mqtt_reason_code IN (0, 4, 5, 134, 135)", "mqtt_reason_code <> 0", "mqtt_user"},
+	{"'amqp'", "method = 'connection.start-ok' AND auth_kind IS NOT NULL AND (outcome = 'ok' OR amqp_reply_code = 403 OR outcome = 'no_answer' AND ended_by = 'server')", "outcome <> 'ok'", "amqp_user"},
+	{"'sip'", "sip_auth_user IS NOT NULL AND status_code IN (200, 401, 403, 407)", "status_code <> 200", "sip_auth_user"},
 }
 
 // Analyzer returns the analyzer brute-force.
@@ -60,7 +70,7 @@ func Analyzer() finding.Analyzer {
 		needs = append(needs, finding.Calls(p.protocols, finding.AtLeast(most, "protocol IN ("+p.protocols+") AND "+p.is+" AND "+p.failed)))
 	}
 	return finding.Analyzer{Name: "brute-force", Techniques: []string{"T1110"}, Basis: finding.OfFlows, Title: "many failed logins", Kinds: []string{"guessing", "spraying", "short-connections"},
-		Doc:   "A client with at least 10 failed logins at one server within ten minutes, 6 if they are of 5 accounts with at most 3 each, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, Telnet, IMAP, POP3, SMTP, RADIUS, SOCKS and HTTP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
+		Doc:   "A client with at least 10 failed logins at one server within ten minutes, 6 if they are of 5 accounts with at most 3 each, if they are most of its logins there, or 100: over LDAP, Kerberos, SMB, FTP, Telnet, IMAP, POP3, SMTP, RADIUS, SOCKS, HTTP, SIP, PostgreSQL, MySQL, SQL Server, Redis, MongoDB, Cassandra, ClickHouse, MQTT and AMQP, against few accounts (guessing) or many (spraying), and whether one of the accounts was entered afterwards. Of SSH, whose logins are encrypted, 20 connections that carried too little for a session.",
 		Steps: []finding.Step{{Needs: needs, Find: find}}}
 }
 

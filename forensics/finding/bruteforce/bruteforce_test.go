@@ -15,7 +15,7 @@ import (
 // TestLoginsOfSamples counts the logins of real clients at real servers, and those that failed.
 func TestLoginsOfSamples(t *testing.T) {
 	ctx := context.Background()
-	for i, want := range []string{"ldap 3 1", "kerberos 4 2", "smb 7 1", "ftp 2 0", "telnet 6 4", "imap 5 1", "pop3 5 1", "smtp 0 0", "radius 7 3", "socks 2 1", "", "ssh 3 1"} {
+	for i, want := range []string{"ldap 3 1", "kerberos 4 2", "smb 7 1", "ftp 2 0", "telnet 6 4", "imap 5 1", "pop3 5 1", "smtp 0 0", "radius 7 3", "socks 2 1", "", "ssh 3 1", "postgresql 3 1", "mysql 6 1", "tds 2 1", "", "", "cassandra 11 1", "clickhouse 10 1", "mqtt 5 1", "amqp 2 1", "sip 1 0"} {
 		if want == "" {
 			continue
 		}
