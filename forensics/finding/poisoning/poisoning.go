@@ -31,16 +31,29 @@ const (
 	name      = `regexp_replace(lower(coalesce(netbios_name, dns_questions[1], dns_answer_names[1])), '(\.local|<..>)$', '')`
 )
 
+// twice matches answers to questions that had one.
+const twice = "source = 'dns' AND kind = 'second_answer'"
+
 // lures are names that no host has, which clients look up by themselves.
 const lures = "'wpad', 'isatap', 'proxysrv'"
 
 // Analyzer returns the analyzer name-poisoning.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "name-poisoning", Title: "answers for names of others in the local network", Techniques: []string{"T1557.001"}, Kinds: []string{"llmnr", "mdns", "netbios"},
-		Basis:    finding.Basis{What: "questions of LLMNR, multicast DNS and NetBIOS", Is: []finding.Need{finding.Calls(protocols, finding.Any(asked))}},
+	return finding.Analyzer{Name: "name-poisoning", Title: "answers for names of others", Techniques: []string{"T1557.001"}, Kinds: []string{"llmnr", "mdns", "netbios", "dns"},
+		Basis:    finding.Basis{What: "questions of LLMNR, multicast DNS and NetBIOS, and second answers of DNS", Is: []finding.Need{finding.Calls(protocols, finding.Any(asked)), finding.Odd(twice)}},
 		Unproved: "That the host does not own these names, and that a client connected to it.",
-		Doc:      fmt.Sprintf("A host that answers over LLMNR, multicast DNS or NetBIOS for %d or more different names with one address, or for wpad (as Responder does). Answers of a name server of NetBIOS (WINS) do not count.", many),
-		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls(protocols, finding.Any(answered+" AND "+name+" IN ("+lures+")")), finding.Calls(protocols, "count(DISTINCT "+name+") FILTER ("+answered+fmt.Sprintf(") >= %d", many))}, Find: find}}}
+		Doc:      fmt.Sprintf("A host that answers over LLMNR, multicast DNS or NetBIOS for %d or more different names with one address, or for wpad (as Responder does). Answers of a name server of NetBIOS (WINS) do not count. Questions of DNS with a second, different answer: the first wins a race (RFC 5452 section 4).", many),
+		Steps:    []finding.Step{{Needs: []finding.Need{finding.Odd(twice)}, Find: second}, {Needs: []finding.Need{finding.Calls(protocols, finding.Any(answered+" AND "+name+" IN ("+lures+")")), finding.Calls(protocols, "count(DISTINCT "+name+") FILTER ("+answered+fmt.Sprintf(") >= %d", many))}, Find: find}}}
+}
+
+// second finds questions with two different answers.
+func second(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Odd(ctx, twice, "'dns'")
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Kind: "dns", Key: "dns", Severity: finding.Medium, Confidence: finding.Likely, Techniques: []string{"T1557"}, Evidence: r.Evidence,
+			What: plural.Sprintf("%d {question|questions} of %s to %s over DNS got another answer after the first: one of both may be forged", r.Count, r.Src, r.Dst)})
+	}
+	return err
 }
 
 func find(ctx context.Context, l *finding.Look) error {

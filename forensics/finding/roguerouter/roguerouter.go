@@ -15,17 +15,29 @@ import (
 const many = 20
 
 const (
+	redirected = "protocol = 'icmp' AND icmp_type = 'redirect'"
 	advertised = "protocol = 'icmp' AND icmp_type = 'router_advertisement' AND icmp_version = 6"
 	told       = "array_to_string(list_sort(list_filter(coalesce(icmp_options, []), x -> starts_with(x, 'prefix=') OR starts_with(x, 'rdnss=') OR starts_with(x, 'dnssl='))), '; ')"
 )
 
 // Analyzer returns the analyzer rogue-router.
 func Analyzer() finding.Analyzer {
-	return finding.Analyzer{Name: "rogue-router", Title: "contradicting routers of IPv6", Kinds: []string{"routers", "hardware", "flood"}, Techniques: []string{"T1557"},
-		Basis:    finding.Basis{What: "router advertisements of IPv6", Is: []finding.Need{finding.Calls("'icmp'", finding.Any(advertised))}},
+	return finding.Analyzer{Name: "rogue-router", Title: "contradicting routers, and hosts that are sent to another one", Kinds: []string{"routers", "hardware", "flood", "redirects"}, Techniques: []string{"T1557"},
+		Basis:    finding.Basis{What: "router advertisements of IPv6, and redirects", Is: []finding.Need{finding.Calls("'icmp'", finding.Any(advertised)), finding.Calls("'icmp'", finding.Any(redirected))}},
 		Unproved: "Which router is the right one. Recordings of several networks in one case have several routers.",
-		Doc:      fmt.Sprintf("Routers of IPv6 that advertise different prefixes or DNS servers, one router with two hardware addresses, and %d or more routers within a minute.", many),
-		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls("'icmp'", "count(DISTINCT (src_ip, icmp_link_address, "+told+")) FILTER ("+advertised+") > 1")}, Find: find}}}
+		Doc:      fmt.Sprintf("Routers of IPv6 that advertise different prefixes or DNS servers, one router with two hardware addresses, and %d or more routers within a minute. ICMP redirects (RFC 1122 section 3.2.2.2), which routers send that know a shorter way, and attackers send to read the traffic.", many),
+		Steps:    []finding.Step{{Needs: []finding.Need{finding.Calls("'icmp'", finding.Any(redirected))}, Find: redirects}, {Needs: []finding.Need{finding.Calls("'icmp'", "count(DISTINCT (src_ip, icmp_link_address, "+told+")) FILTER ("+advertised+") > 1")}, Find: find}}}
+}
+
+// redirects finds hosts that learn another router.
+func redirects(ctx context.Context, l *finding.Look) error {
+	rows, err := l.Rows(ctx, l.Groups("coalesce(nullif(regexp_extract(summary, '^redirect \\S+ ([0-9a-f.:]+)', 1), ''), 'another router') AS way", redirected)+`
+		SELECT src, dst, way AS detail, `+l.Sums()+` FROM g GROUP BY src, dst, way ORDER BY count DESC, src, dst, detail`, l.Args...)
+	for _, r := range rows {
+		l.Add(r, finding.Finding{Kind: "redirects", Key: "redirects " + r.Detail, Severity: finding.Low, Confidence: finding.Exact,
+			What: plural.Sprintf("%s told %s %d {time|times} to send its packets by way of %s (ICMP redirect)", r.Src, r.Dst, r.Count, r.Detail)})
+	}
+	return err
 }
 
 func find(ctx context.Context, l *finding.Look) error {
