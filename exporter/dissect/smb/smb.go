@@ -106,6 +106,7 @@ type call struct {
 	login   login
 	got     [2]int64 // bytes of parameters and data of a transaction that were answered
 	partial bool     // more of a transaction's request follows
+	mixed   bool     // that was sent by the command of another transaction
 	gap     bool
 	bad     bool
 	single  bool   // it has no response

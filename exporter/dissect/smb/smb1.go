@@ -62,6 +62,10 @@ func (k *conn) request1(in *dissect.Input, m *message, id key) (*call, bool) {
 	switch m.u8(4) {
 	case transSecondary1, trans2Secondary, ntSecondary: // more of a transaction
 		if c, ok := k.Get(id); ok {
+			if c.command == ntTransact && m.u8(4) == trans2Secondary && !c.mixed {
+				c.mixed = true
+				k.Conn.Anomaly("mixed_transaction", "a transaction begun by NT_TRANSACT continues with TRANSACTION2_SECONDARY, so that a server mistakes its length (MS-CIFS section 3.2.4.1.5, CVE-2017-0144)", 0)
+			}
 			return c, false
 		}
 	}

@@ -38,6 +38,8 @@ func (k *conn) transaction(in *dissect.Input, c *call, m *message, words, data i
 	}
 	row.Info = table.Some("transaction2/" + tables()["transaction2"].Name(int64(c.kind), ""))
 	switch c.kind {
+	case 0x0e: // session_setup
+		k.Conn.Anomaly("reserved_command", "TRANS2_SESSION_SETUP is reserved (MS-CIFS section 2.2.6.15); DoublePulsar takes its orders by it", 0)
 	case 0, 0x0d: // open2, create_directory
 	case 1: // find_first2
 		pattern, _ := m.text(params+12, m.unicode())

@@ -3,6 +3,7 @@ package smb
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/pcapsule/pcapsule/exporter/dissect"
 	"github.com/pcapsule/pcapsule/exporter/dissect/internal/byid"
@@ -243,6 +244,9 @@ func (k *conn) message(in *dissect.Input, kind string, m *message, partial bool)
 		return k.message2(in, m, partial)
 	case encrypted:
 		return k.count(0, "encrypted", m.u64(44)), false, nil
+	}
+	if m.u16(10) == 0 && m.u32(4)+m.u32(12) > math.MaxUint32 {
+		k.Conn.Anomaly("compression_overflow", "the length and the offset of a compressed message have a sum of more than 32 bits (MS-SMB2 section 2.2.42.1, CVE-2020-0796)", 0)
 	}
 	return k.count(1, "compressed", 0), false, nil
 }

@@ -62,6 +62,7 @@ import (
 	"github.com/pcapsule/pcapsule/forensics/finding/segmentation"
 	"github.com/pcapsule/pcapsule/forensics/finding/sensitivedata"
 	"github.com/pcapsule/pcapsule/forensics/finding/sigred"
+	"github.com/pcapsule/pcapsule/forensics/finding/smbexploit"
 	"github.com/pcapsule/pcapsule/forensics/finding/smuggling"
 	"github.com/pcapsule/pcapsule/forensics/finding/spoofing"
 	"github.com/pcapsule/pcapsule/forensics/finding/unusual"
@@ -93,6 +94,7 @@ func Analyzers() []finding.Analyzer {
 		dnstunnel.Analyzer(),
 		dnsfailures.Analyzer(),
 		sigred.Analyzer(),
+		smbexploit.Analyzer(),
 		scan.Analyzer(),
 		flood.Analyzer(),
 		bruteforce.Analyzer(),
