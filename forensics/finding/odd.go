@@ -12,8 +12,8 @@ func Odd(cond string) Need { return Need{Table: "anomalies_raw", Have: Any(cond)
 
 // Places are columns of a Row for the first anomalies of a group: what they say, and their packets, as Wireshark counts them.
 func (l *Look) Places() string {
-	const first = ", (ts_ns, packet_no, detail), 3) FILTER (packet_no IS NOT NULL)"
-	return "arg_min(detail" + first + " AS evidence, arg_min([" + terms.CitesOne(l.Case, "", "packet_no") + "]" + first + " AS places"
+	first := "min({'ts': ts_ns, 'packet': packet_no, 'said': detail, 'place': " + terms.CitesOne(l.Case, "", "packet_no") + "}, 3) FILTER (packet_no IS NOT NULL)"
+	return "list_transform(" + first + ", x -> x.said) AS evidence, list_transform(" + first + ", x -> [x.place]) AS places"
 }
 
 // Odd returns anomalies of the window that match a condition, by the ends of their connections and the SQL expression
