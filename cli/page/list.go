@@ -165,7 +165,7 @@ func (p *page) evidence(o object) string {
 	for _, name := range []string{"call_id", "call_ids", "flow_id", "flow_ids", "packets"} {
 		for _, m := range o {
 			if text := p.value(name, m.value); m.name == name && text != "" {
-				parts = append(parts, map[string]string{"call_id": "call ", "call_ids": "calls ", "flow_id": "flow ", "flow_ids": "flows "}[name]+text)
+				parts = append(parts, map[string]string{"call_id": "call ", "call_ids": "calls ", "flow_id": "flow_id ", "flow_ids": "flow_id "}[name]+text)
 			}
 		}
 	}

@@ -494,9 +494,9 @@ export type Overview = {
   answer?: string;
   calls: number;
   connections: {
+    decrypted: number;
     encrypted: number;
     not_accepted: number;
-    opened: number;
     total: number;
     without_calls: number;
   };

@@ -54,7 +54,7 @@ type Overview struct {
 type ConnCount struct {
 	Total     int64 `json:"total" jsonschema:"TCP and QUIC connections and UDP conversations"`
 	Encrypted int64 `json:"encrypted"`
-	Opened    int64 `json:"opened" jsonschema:"of the encrypted ones, those that were decrypted"`
+	Decrypted int64 `json:"decrypted" jsonschema:"of the encrypted ones"`
 	Silent    int64 `json:"without_calls"`
 	Shut      int64 `json:"not_accepted" jsonschema:"of those without calls, connections that were refused or not answered"`
 }
@@ -216,7 +216,7 @@ func (o *Overview) read(ctx context.Context, c *forensics.Case, w *ask.Window) (
 	counts, err := ask.One[struct {
 		ConnCount
 		Unknown int64 `json:"unknown"` // with payload that no dissector reads
-	}](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS opened,
+	}](ctx, c, `SELECT count(*) AS total, count(encryption) AS encrypted, count(*) FILTER (coalesce(client_opened, 0) + coalesce(server_opened, 0) > 0) AS decrypted,
 		count(*) FILTER (calls = 0) AS without_calls, count(*) FILTER (calls = 0 AND `+terms.Shut(c)+`) AS not_accepted, count(*) FILTER (`+ask.UnknownPayload+`) AS unknown FROM `+conns, args...)
 	if o.Conns, o.Unread = counts.ConnCount, []ask.UndissectedUse{}; counts.Unknown == 0 || err != nil {
 		return err
@@ -350,7 +350,7 @@ func (o *Overview) summarize(w *ask.Window, happened string) {
 	if len(names) > 0 {
 		say("Non-IP packets: %s.", strings.Join(names, ", "))
 	}
-	if shut := o.Conns.Encrypted - o.Conns.Opened; shut > 0 {
+	if shut := o.Conns.Encrypted - o.Conns.Decrypted; shut > 0 {
 		o.Note("%d encrypted {connection|connections} could not be read for lack of keys: only {its|their} handshakes count as calls", shut)
 	}
 }
