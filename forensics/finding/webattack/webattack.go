@@ -22,7 +22,7 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "web-attack", Title: "requests that attack web applications", Basis: finding.OfWeb, Kinds: kinds(),
 		Techniques: []string{"T1190", "T1059.007"},
 		Unproved:   "That the application is vulnerable, unless the response shows it: a server may answer 200 to anything. What the server did without answering cannot be seen.",
-		Doc:        "HTTP requests with SQL, commands, code of PHP, OGNL or Spring, external entities of XML, paths out of the published folder, scripts for browsers (cross-site scripting), or a function definition of bash (Shellshock) in the URL, a header or the body, and whether the response shows the result.",
+		Doc:        "HTTP requests with SQL, commands, code of PHP, OGNL or Spring, templates, Java, Node.js and frameworks, serialized objects, operators of MongoDB, external entities of XML, paths out of the published folder, addresses that the server is to fetch, names of files with secrets, lines of headers, scripts for browsers (cross-site scripting), or a function definition of bash (Shellshock) in the URL, a header or the body, and whether the response shows the result.",
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inURL))}, Find: urls},
 			{Needs: []finding.Need{finding.Calls(terms.Serving, finding.Any(inHeader))}, Find: headers},
@@ -35,6 +35,7 @@ type form struct {
 	kind, label string
 	is, not     *regexp.Regexp // not matches texts that match is and are no attack
 	cve         string
+	url         bool   // only URLs and headers have it
 	technique   string // empty: T1190
 }
 
@@ -43,7 +44,7 @@ func has(s string) *regexp.Regexp { return regexp.MustCompile("(?m)" + s) }
 
 // forms are the kinds of attacks by URL and body; the first one that matches counts. A line end stands for the & between
 // parameters.
-var forms = []form{
+var forms = append([]form{
 	{kind: "code-injection", label: "a class loader of Spring (Spring4Shell)", is: has(`class\.module\.classloader`), cve: "CVE-2022-22965"},
 	{kind: "code-injection", label: "an expression of OGNL", is: has(`[%$]\{\s*\(?#|\(#_memberaccess|@java\.lang\.(runtime|processbuilder)@`), cve: "CVE-2017-5638"},
 	{kind: "code-injection", label: "settings of PHP", is: has(`\ballow_url_include\s*[=\s]|\bauto_prepend_file\s*=`), cve: "CVE-2012-1823"},
@@ -56,7 +57,7 @@ var forms = []form{
 	{kind: "cross-site-scripting", label: "a script for browsers (cross-site scripting)", technique: "T1059.007",
 		is: has(`<script[\s>/]|<(img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)\b[^<>]{0,300}[\s"'/]on[a-z]{3,20}\s*=|(^|[="'(])\s*javascript:\s*(alert|confirm|prompt|eval|document|window|fetch|location)\b`)},
 	{kind: "command-injection", label: "a command", is: has("([;|`]|\\$\\(|&&)\\s*(/[a-z/]*bin/)?(cat|id|whoami|uname|wget|curl|nc|ncat|bash|sh|ls|dir|ping|sleep|powershell|cmd|ifconfig|ipconfig|netstat|nslookup|rm|chmod|tftp|busybox)(\\.exe)?(\\s+[-/.\\w$'\"{]|\\s*$|\\s*[;|`)]|\\$\\{?ifs)|/bin/(ba)?sh\\s+-c\\s|\\bcmd(\\.exe)?\\s+/c\\s|system32[/\\\\]cmd\\.exe")},
-}
+}, applications...)
 
 // shellshock is what the value of a header begins with that makes an old bash run the rest.
 var shellshock = form{kind: "shellshock", label: "a function definition of bash (Shellshock)", cve: "CVE-2014-6271"}
@@ -66,14 +67,14 @@ var shellshock = form{kind: "shellshock", label: "a function definition of bash 
 var maybe = strings.NewReplacer("W", `(\s|\+|%20|%09|%0a|/\*)`, "Q", `(['")\d]|%27|%22|%29)`).Replace(`(?i)unionW|QW*(or|and|\|\||%7c%7c)W|QW*(--|#|%23|%2d%2d|/\*|;|%3b)|information_schema|sleepW*(\(|%28)|benchmark(\(|%28)|waitforW|xp_cmdshell|extractvalue|updatexml|` +
 	`(;|%3b)W*(drop|truncate)W|(\.|%(25)?2e){2}([/\\;]|%(25)?(2f|5c|c0|c1))|etc(/|%2f)(passwd|shadow)|php(:|%3a)(/|%2f)|=[a-z](:|%3a)(%5c|\\|/|%2f)|` +
 	"(;|%3b|\\||%7c|`|%60|\\$\\(|%24%28|%26%26)W*(/|%2f|cat|id|whoami|uname|wget|curl|nc|bash|sh|ls|dir|ping|sleep|powershell|cmd|i[fp]config|netstat|nslookup|rm|chmod|tftp|busybox)|" +
-	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|execute(shellcommand|script)_input|%(25)?3cW*(script|img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)(W|%(25)?(3e|2f))|javascript%3a|(%[67][0-9a-f]){3}`)
+	`cmd(\.exe)?(W|\?)|/bin/|class(\.|%2e)module|memberaccess|@java|(\$|%)(25)?(\{|%7b)|allow_url|auto_prepend|passthru|shell_exec|system(\(|%28)|phpinfo|eval(\(|%28)|assert(\(|%28)|call_user_func|(<\?|%3c%3f)php|<!entity|execute(shellcommand|script)_input|%(25)?3cW*(script|img|svg|body|iframe|input|video|audio|details|object|embed|marquee|a)(W|%(25)?(3e|2f))|javascript%3a|(%[67][0-9a-f]){3}` + perhaps)
 
 // tags are what a URL may have besides that, and pages of HTML have always.
 const tags = `|<[a-z]|javascript:`
 
 // shown is the SQL condition for the text of a response that shows the result of an attack: users of Unix, the output of id,
-// files of Windows, errors of databases.
-const shown = `regexp_matches(text, '\broot:[^:\n]*:0:0:|\buid=\d+\([\w-]+\)\s+gid=|\[(boot loader|mci extensions)\]|You have an error in your SQL syntax|Unclosed quotation mark after|ORA-0\d{4}:|SQLSTATE\[|syntax error at or near|sqlite3?\.OperationalError|<title>phpinfo\(\)')`
+// files of Windows, errors of databases, files with secrets.
+const shown = `regexp_matches(text, '\broot:[^:\n]*:0:0:|\buid=\d+\([\w-]+\)\s+gid=|\[(boot loader|mci extensions)\]|You have an error in your SQL syntax|Unclosed quotation mark after|ORA-0\d{4}:|SQLSTATE\[|syntax error at or near|sqlite3?\.OperationalError|<title>phpinfo\(\)|(^|\n)\[core\]\s|(^|\n)[A-Z0-9_]*(PASSWORD|SECRET|API_KEY|ACCESS_KEY)=|-----BEGIN [A-Z ]*PRIVATE KEY-----|"SecretAccessKey"')`
 
 func kinds() (list []string) {
 	for _, f := range append(slices.Clone(forms), shellshock) {
@@ -84,11 +85,16 @@ func kinds() (list []string) {
 	return list
 }
 
-// which returns the form of a text, or nil.
-func which(text string) *form {
+// which returns the form of a URL or header, or nil.
+func which(text string) *form { return first(text, false) }
+
+// inside returns the form of a body, or nil.
+func inside(text string) *form { return first(text, true) }
+
+func first(text string, body bool) *form {
 	text = percent.Parameters(text)
 	for i := range forms {
-		if f := &forms[i]; f.is.MatchString(text) && (f.not == nil || !f.not.MatchString(text)) {
+		if f := &forms[i]; !(body && f.url) && f.is.MatchString(text) && (f.not == nil || !f.not.MatchString(text)) {
 			return f
 		}
 	}
@@ -107,7 +113,7 @@ const (
 var (
 	asked    = "concat_ws('?', path, query_string)"
 	inURL    = finding.Web + " AND regexp_matches(" + asked + ", " + quote(maybe+tags) + ")"
-	odd      = "(starts_with(%[1]s, '() {') OR contains(%[1]s, '{(#') OR contains(%[1]s, '@java.lang.'))"
+	odd      = "(starts_with(%[1]s, '() {') OR contains(%[1]s, '{(#') OR contains(%[1]s, 'java.lang.') OR contains(%[1]s, '/../../') OR contains(%[1]s, 'X-BEResource='))"
 	oddOnes  = "list_filter(headers, x -> x.kind = 'request' AND " + fmt.Sprintf(odd, "x.value") + ")"
 	inHeader = finding.Web + " AND (" + fmt.Sprintf(odd, "user_agent") + " OR headers IS NOT NULL AND len(" + oddOnes + ") > 0)"
 	asWSMan  = "lower(rtrim(path, '/')) = '/wsman'" // of administrators, who send scripts
@@ -137,7 +143,7 @@ func bodies(ctx context.Context, l *finding.Look) error {
 	sql := l.Groups(`path AS shown, request_body_sha256 AS sent, `+answer, finding.Web+" AND NOT ("+asWSMan+" AND auth_kind IS NOT NULL) AND request_body_sha256 IN ("+odd+")")
 	sql = strings.Replace(sql, "g AS (", "sent AS (", 1) + fmt.Sprintf(`, b AS MATERIALIZED (SELECT sha256, any_value(left(text, %d)) AS searched FROM bodies WHERE sha256 IN (SELECT sent FROM sent) AND part = 0 AND text IS NOT NULL GROUP BY sha256 ORDER BY min(first_call_no), sha256 LIMIT %d),
 		g AS (SELECT sent.*, searched FROM sent JOIN b ON sha256 = sent)`, maxText, maxBodies)
-	return find(ctx, l, "body", sql, l.Args, which)
+	return find(ctx, l, "body", sql, l.Args, inside)
 }
 
 // answer are the columns of a group about its responses.
