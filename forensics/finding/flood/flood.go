@@ -56,7 +56,7 @@ func Analyzer() finding.Analyzer {
 	return finding.Analyzer{Name: "flood", Title: "denial of service", Kinds: []string{"connections", "datagrams", "pings", "reflection", "slow-requests", "loop", "fragments"},
 		Techniques: []string{"T1498.001", "T1498.002", "T1499.001", "T1499.002", "T1499.004"}, Basis: finding.OfFlows,
 		Unproved: "That the sources are who they say, and that a service suffered: sources of floods are often forged.",
-		Doc: fmt.Sprintf("Within 10 s: %d or more connections to one port whose handshakes do not end, half of all or more; %d or more conversations over UDP with one address, %d ports or more, or while others are answered, of which nine tenths get no answer; %d or more pings or unasked replies to one address. Within a minute: %d or more long answers (mean %d bytes, 10 times the questions) of services that reflect (NTP, memcached, CLDAP and others), or of DNS servers (each of %d bytes) for the same few names. %d or more HTTP requests of one client that take %d s to send, at less than %d bytes a second. A connection of a port with itself, and fragments that contradict each other.",
+		Doc: fmt.Sprintf("Within 10 s: connections to one port whose handshakes do not end, at least %d and half of all; %d or more conversations over UDP with one address, %d ports or more, or while others are answered, of which nine tenths get no answer; %d or more pings or unasked replies to one address. Within a minute: %d or more long answers (mean %d bytes, 10 times the questions) of services that reflect (NTP, memcached, CLDAP and others), or of DNS servers (each of %d bytes) for the same few names. %d or more HTTP requests of one client that take %d s to send, at less than %d bytes a second. A connection of a port with itself, and fragments that contradict each other.",
 			manyOpen, manyPackets, manyPorts, manyPackets, manyAnswers, longAnswer, 2*longAnswer, manySlow, slowFor, slowBytes),
 		Steps: []finding.Step{
 			{Needs: []finding.Need{finding.Flows(finding.AtLeast(manyOpen, halfOpen))}, Find: connections},
@@ -96,7 +96,7 @@ func connections(ctx context.Context, l *finding.Look) error {
 		FROM f JOIN p USING (dst_ip, dst_port, part) WHERE `+halfOpen+` GROUP BY dst_ip, dst_port ORDER BY count DESC, dst, detail`)
 	for _, r := range rows {
 		f := finding.Finding{Kind: "connections", Key: "connections " + r.Detail, Severity: severity(r.Number), Confidence: finding.Likely, Techniques: []string{"T1499.001"},
-			What: plural.Sprintf("%d connections to port %s of %s were begun by %d {address|addresses} and not completed, %d or more within 10 s (SYN flood)", r.Count, r.Detail, r.Dst, int64(r.Number), manyOpen)}
+			What: plural.Sprintf("%d {connection|connections} to port %s of %s {was|were} begun by %d {address|addresses} and not completed, %d or more within 10 s (SYN flood)", r.Count, r.Detail, r.Dst, int64(r.Number), manyOpen)}
 		if r.Of > 0 {
 			f.What += plural.Sprintf("; it answered %d of them", r.Of)
 		} else {
